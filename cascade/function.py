@@ -1,0 +1,154 @@
+"""The callable that `@cascade` makes of a function: the same signature, without the tier."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
+
+from cascade.engine import climb, failure
+from cascade.errors import ConfigError
+from cascade.routing import Plan
+from cascade.types import Result
+
+if TYPE_CHECKING:
+    from cascade.decorator import Cascade
+
+__all__ = ["CascadeFunction", "CascadeMethod"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", contravariant=True)
+
+
+class CascadeFunction(Generic[P, R]):
+    """A function that is asked once a rung until its answer is accepted.
+
+    Attributes:
+        cascade: the `Cascade` it runs in.
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "_function", "_is_method", "_plan", "cascade")
+
+    def __init__(
+        self, function: Callable[..., Awaitable[Any]], cascade: Cascade, plan: Plan
+    ) -> None:
+        self.cascade = cascade
+        self._function = function
+        self._is_method = False
+        self._plan = plan
+
+    @classmethod
+    def of(
+        cls, function: Callable[..., Awaitable[Any]], cascade: Cascade
+    ) -> CascadeFunction[..., Any]:
+        """Wrap a function. Raises ConfigError when it is not one that a tier can be given to."""
+        _check(function)
+        made = CascadeFunction[..., Any](function, cascade, cascade.plan(None))
+        functools.update_wrapper(made, function)
+        if sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(made)
+        return made
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The accepted value.
+
+        Raises:
+            CascadeExhausted: no rung's answer was accepted, whatever `on_exhausted` says: a bare
+                value cannot be marked as rejected. Use `run` for the best one.
+            DeadlineExceeded: the path's budget ran out first.
+        """
+        result = await climb(self._plan, self._function, args, kwargs)
+        if not result.accepted:
+            raise failure(result, self._plan.budget_s)
+        value: R = result.value
+        return value
+
+    async def run(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
+        """The whole story of the call, the value in it.
+
+        Raises:
+            CascadeExhausted: no rung's answer was accepted. With `on_exhausted="best"` the best
+                one is returned instead, `accepted` False.
+            DeadlineExceeded: the path's budget ran out first; likewise.
+        """
+        result = await climb(self._plan, self._function, args, kwargs)
+        if not result.accepted and self._plan.on_exhausted == "raise":
+            raise failure(result, self._plan.budget_s)
+        return result
+
+    def on(self, path: str) -> CascadeFunction[P, R]:
+        """The same callable on a named path.
+
+        Raises:
+            ConfigError: the cascade has no such path.
+        """
+        return self._sibling(self._function, self.cascade.plan(path))
+
+    def __get__(self, instance: Any, owner: type | None = None) -> CascadeFunction[P, R]:
+        if instance is None and not isinstance(self._function, classmethod | staticmethod):
+            return self
+        descriptor = cast("Any", self._function)
+        return self._sibling(descriptor.__get__(instance, owner), self._plan)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._is_method = True
+
+    def _sibling(
+        self, function: Callable[..., Awaitable[Any]], plan: Plan
+    ) -> CascadeFunction[P, R]:
+        made: CascadeFunction[P, R] = type(self)(function, self.cascade, plan)
+        made.__dict__.update(self.__dict__)
+        made._is_method = self._is_method and function is self._function
+        return made
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The function's own signature less the tier."""
+        function = getattr(self._function, "__func__", self._function)
+        is_bound = inspect.ismethod(self._function)
+        signature = inspect.signature(function)
+        parameters = list(signature.parameters.values())
+        if is_bound or (self._is_method and not isinstance(self._function, staticmethod)):
+            kept = parameters[2:] if is_bound else [parameters[0], *parameters[2:]]
+        else:
+            kept = parameters[1:]
+        return signature.replace(parameters=kept)
+
+    def __repr__(self) -> str:
+        name = getattr(self, "__qualname__", repr(self._function))
+        return f"<cascade function {name} on {self._plan.path or 'the whole ladder'}>"
+
+
+class CascadeMethod(Protocol[S, P, R]):
+    """How type checkers see a `CascadeFunction` in a class: the tier comes after `self`."""
+
+    def __get__(self, instance: S, owner: type | None = None) -> CascadeFunction[P, R]: ...
+
+
+def _check(function: Any) -> None:
+    inner = getattr(function, "__func__", function)
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    inner = inspect.unwrap(inner)
+    name = getattr(inner, "__qualname__", repr(inner))
+    if inspect.isasyncgenfunction(inner):
+        raise ConfigError(
+            f"{name} is an async generator; return the whole answer instead: it is judged before "
+            "any of it is passed on"
+        )
+    is_async = inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(
+        getattr(inner, "__call__", None)  # noqa: B004 - asks whether it is async, not callable
+    )
+    if not is_async:
+        raise ConfigError(f"{name} is not async; write it as `async def {name}(tier, ...)`")
+    by_place = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.VAR_POSITIONAL,
+    )
+    parameters = inspect.signature(inner).parameters.values()
+    if not any(parameter.kind in by_place for parameter in parameters):
+        raise ConfigError(f"{name} takes no tier; write it as `async def {name}(tier, ...)`")

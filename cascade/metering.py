@@ -1,0 +1,171 @@
+"""One invocation of a tier: what it billed, and what an earlier attempt hands over to it.
+
+The current invocation is a context variable, so that every `Tier.chat` inside the user's function
+is billed, however deep it is called and whatever the function makes of the answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from cascade.answers import understand
+from cascade.errors import ProviderError
+from cascade.types import Answer, Attempt, Charge, Message, Request, Usage
+
+if TYPE_CHECKING:
+    from cascade.tier import Tier
+
+__all__ = ["Handover", "Invocation", "current_invocation", "handover", "invoke", "send"]
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A rejected answer with what was wrong about it, for the one who is asked next.
+
+    Attributes:
+        tier: the name of the tier that gave the answer.
+        answer: the rejected answer.
+        feedback: what the validators found wrong, a line each. None when they said nothing.
+    """
+
+    tier: str
+    answer: Answer[Any] = field(repr=False)
+    feedback: str | None = field(repr=False)
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> Handover | None:
+        """What `attempt` hands over. None when it gave no answer."""
+        if attempt.answer is None:
+            return None
+        return cls(attempt.tier, attempt.answer, attempt.feedback)
+
+    def messages(self) -> tuple[Message, ...]:
+        """The same as chat messages, to be put after the request's own."""
+        said = self.answer.text
+        if said is None and self.answer.tool_calls:
+            # Not as tool_calls: the wire formats would then demand the tools' results next.
+            said = "\n".join(f"{call.name}({call.arguments})" for call in self.answer.tool_calls)
+        wrong = f" What was wrong:\n{self.feedback}" if self.feedback else ""
+        complaint = f"That answer was checked and rejected.{wrong}\nAnswer again, corrected."
+        user: Message = {"role": "user", "content": complaint}
+        return ({"role": "assistant", "content": said}, user) if said else (user,)
+
+
+class Invocation:
+    """One call of the user's function (or of `Cascade.run`'s sender) for one tier.
+
+    Attributes:
+        tier: the tier that is asked.
+        purpose: "answer", or the name of the validator that asks.
+        handover: what an earlier attempt hands over. None: nothing.
+        charges: one for each `Tier.chat` so far.
+        answers: those that came back.
+        request: the last one sent. None: none was sent through the tier.
+    """
+
+    __slots__ = ("_handed_over", "answers", "charges", "handover", "purpose", "request", "tier")
+
+    def __init__(self, tier: Tier, purpose: str, handover: Handover | None) -> None:
+        self.tier = tier
+        self.purpose = purpose
+        self.handover = handover
+        self.charges: list[Charge] = []
+        self.answers: list[Answer[Any]] = []
+        self.request: Request | None = None
+        self._handed_over = False
+
+    def prepare(self, request: Request) -> Request:
+        """The request to send: the first one of an invocation carries the handover."""
+        self.request = request
+        if self.handover is None or self._handed_over:
+            return request
+        self._handed_over = True
+        return request.followed_by(*self.handover.messages())
+
+
+_current: ContextVar[Invocation | None] = ContextVar("cascade_invocation", default=None)
+
+
+def current_invocation() -> Invocation | None:
+    """The invocation this code runs in. None outside of every cascade."""
+    return _current.get()
+
+
+def handover() -> Handover | None:
+    """Inside a wrapped function: the rejected answer this call should improve on.
+
+    None on the first ask, and always unless the cascade has `feedback=True` or `reasks`.
+    `Tier.chat` adds it to the first chat by itself; functions that use another SDK read it here.
+    """
+    invocation = _current.get()
+    return None if invocation is None else invocation.handover
+
+
+async def invoke(
+    call: Callable[..., Awaitable[Any]],
+    tier: Tier,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    charges: list[Charge],
+    *,
+    purpose: str = "answer",
+    handover: Handover | None = None,
+) -> tuple[Answer[Any], Request | None]:
+    """Call `call(tier, *args, **kwargs)` and put every charge it caused on `charges`.
+
+    The charges are put there however the call ends: an error's usage is its own (None where it
+    does not know), a cancelled call's is unknown.
+
+    Returns:
+        the answer, and the last request sent through the tier (None: none was).
+    """
+    outer = _current.get()
+    invocation = Invocation(tier, purpose, handover)
+    token = _current.set(invocation)
+    billed = invocation.charges
+    try:
+        answer = understand(await call(tier, *args, **kwargs))
+        if not billed:
+            billed.append(Charge(tier.name, tier.price, answer.usage, purpose))
+        elif answer.usage is None and len(invocation.answers) == 1:
+            answer = _with_facts_of(invocation.answers[0], answer)
+        elif _is_unbilled(answer, invocation):
+            billed.append(Charge(tier.name, tier.price, answer.usage, purpose))
+        return answer, invocation.request
+    except BaseException as error:
+        if not billed:
+            billed.append(Charge(tier.name, tier.price, usage_of(error), purpose))
+        raise
+    finally:
+        _current.reset(token)
+        charges.extend(billed)
+        if outer is not None:  # a cascade inside of a cascade: its bill is part of the outer one
+            outer.charges.extend(billed)
+
+
+def _is_unbilled(answer: Answer[Any], invocation: Invocation) -> bool:
+    """Whether the function asked through an SDK of its own, beside its metered chats."""
+    usage = answer.usage
+    return usage is not None and all(usage is not chat.usage for chat in invocation.answers)
+
+
+async def send(tier: Tier, request: Request) -> Answer[Any]:
+    """The plainest thing to invoke: one request to one tier."""
+    return await tier.send(request)
+
+
+def usage_of(error: BaseException) -> Usage | None:
+    """The tokens billed for a call that ended in `error`. None when unknown."""
+    return error.usage if isinstance(error, ProviderError) else None
+
+
+def _with_facts_of(chat: Answer[Any], answer: Answer[Any]) -> Answer[Any]:
+    """A value that was made from one chat, with that chat's facts, so that none is lost."""
+    if answer is chat:
+        return answer
+    facts = ("text", "finish_reason", "logprobs", "usage", "refusal", "reasoning", "model", "raw")
+    missing = {fact: getattr(chat, fact) for fact in facts if getattr(answer, fact) is None}
+    return replace(answer, tool_calls=answer.tool_calls or chat.tool_calls, **missing)

@@ -1,0 +1,221 @@
+"""Which rungs a call may use: paths, and the plan each becomes when a cascade is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from cascade.errors import ConfigError, did_you_mean
+from cascade.options import check_seconds, check_threshold, named_options
+from cascade.tier import Tier
+from cascade.validation import Validator
+
+__all__ = ["OnExhausted", "Path", "Plan", "Rung", "Thresholds", "make_plan"]
+
+OnExhausted: TypeAlias = Literal["raise", "best"]
+
+Thresholds: TypeAlias = Mapping[str, float | Mapping[str, float]]
+"""Thresholds by validator name, for all tiers; or by tier name, then validator name."""
+
+
+class Path:
+    """A named kind of call: the time it may take, and how it uses the ladder.
+
+    Args:
+        budget_s: seconds the whole call may take, validators included. None: no limit.
+        direct: the one tier to ask, without a ladder.
+        first: the lowest rung to use. None: the cheapest.
+        last: the highest rung to use. None: the strongest.
+        on_exhausted: as on the cascade, for this path. None: as the cascade says.
+        thresholds: as on the cascade, for this path; they go before the cascade's.
+
+    Raises:
+        ConfigError: the options do not fit together.
+    """
+
+    __slots__ = ("budget_s", "direct", "first", "last", "on_exhausted", "thresholds")
+
+    @named_options
+    def __init__(
+        self,
+        *,
+        budget_s: float | None = None,
+        direct: str | None = None,
+        first: str | None = None,
+        last: str | None = None,
+        on_exhausted: OnExhausted | None = None,
+        thresholds: Thresholds | None = None,
+    ) -> None:
+        check_seconds("budget_s", budget_s)
+        if direct is not None and (first is not None or last is not None):
+            raise ConfigError(
+                f"a path is direct={direct!r} and has first or last too; a direct path asks one "
+                "tier only, so leave the others out"
+            )
+        self.budget_s = budget_s
+        self.direct = direct
+        self.first = first
+        self.last = last
+        self.on_exhausted: OnExhausted | None = on_exhausted
+        self.thresholds: Thresholds = dict(thresholds or {})
+
+    def __repr__(self) -> str:
+        given = ((name, getattr(self, name)) for name in self.__slots__)
+        return "Path(" + ", ".join(f"{name}={value!r}" for name, value in given if value) + ")"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step of a plan: a tier, and the validators that judge it, thresholds set.
+
+    `free` ones run first, in order; `paid` ones only if all of those passed.
+    """
+
+    tier: Tier
+    free: tuple[Validator, ...]
+    paid: tuple[Validator, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that the engine needs to know of a call before it starts.
+
+    Attributes:
+        cascade, path: their names. None: unnamed.
+        rungs: the tiers to ask, cheapest first; at least one.
+        budget_s: seconds for the whole call. None: no limit.
+        on_exhausted: "raise" or "best".
+        feedback: whether a rejected answer is handed to the next tier.
+        reasks: how often a tier is asked again with the feedback before escalating.
+        clock: seconds for latencies, from any start.
+    """
+
+    cascade: str | None
+    path: str | None
+    rungs: tuple[Rung, ...]
+    budget_s: float | None
+    on_exhausted: OnExhausted
+    feedback: bool
+    reasks: int
+    clock: Callable[[], float]
+
+
+def ladder_of(tiers: Sequence[Tier], name: str, path: Path) -> Sequence[Tier]:
+    """The rungs of `tiers` that a path uses.
+
+    Raises:
+        ConfigError: it names a tier that is not there, or its first is above its last.
+    """
+    places = {tier.name: place for place, tier in enumerate(tiers)}
+
+    def place(option: str, tier: str | None, default: int) -> int:
+        if tier is not None and tier not in places:
+            raise ConfigError(
+                f"path {name!r}: {option}={tier!r} is no tier of this cascade; "
+                f"{did_you_mean(tier, places)}"
+            )
+        return default if tier is None else places[tier]
+
+    if path.direct is not None:
+        return [tiers[place("direct", path.direct, 0)]]
+    first = place("first", path.first, 0)
+    last = place("last", path.last, len(tiers) - 1)
+    if first > last:
+        raise ConfigError(
+            f"path {name!r}: first={path.first!r} stands above last={path.last!r} on the ladder; "
+            "exchange them"
+        )
+    return tiers[first : last + 1]
+
+
+def rung_for(tier: Tier, validators: Sequence[Validator], thresholds: Sequence[Thresholds]) -> Rung:
+    """The rung of one tier; of `thresholds` the later ones go before the earlier ones.
+
+    Raises:
+        ConfigError: a validator that only scores has no threshold.
+    """
+    by_name: dict[str, float] = {}
+    for layer in thresholds:
+        by_name.update({k: v for k, v in layer.items() if not isinstance(v, Mapping)})
+        own = layer.get(tier.name, {})
+        by_name.update(own if isinstance(own, Mapping) else {})
+    fitted = [v.fitted(tier.name, by_name) for v in validators]
+    kept = [v for v in fitted if v is not None]
+    for validator in kept:
+        for name in validator.missing_thresholds():
+            raise ConfigError(
+                f"validator {name!r} only gives a score and has no threshold for tier "
+                f"{tier.name!r}; set one, as in {name}.at(0.6)"
+            )
+    return Rung(
+        tier,
+        free=tuple(v for v in kept if not v.paid),
+        paid=tuple(v for v in kept if v.paid),
+    )
+
+
+def check_thresholds(
+    where: str, thresholds: Thresholds, tiers: Sequence[Tier], validators: Sequence[Validator]
+) -> None:
+    """Raises ConfigError when thresholds name no validator, no tier, or two validators at once."""
+    names = [v.name for one in validators for v in one.walk() if hasattr(v, "threshold")]
+    tier_names = [tier.name for tier in tiers]
+    for key, value in thresholds.items():
+        if isinstance(value, Mapping):
+            if key not in tier_names:
+                raise ConfigError(
+                    f"{where}: thresholds name the tier {key!r}; {did_you_mean(key, tier_names)}"
+                )
+            check_thresholds(f"{where}, tier {key!r}", value, (), validators)
+            continue
+        check_threshold(f"{key!r} ({where})", value)
+        if key not in names:
+            raise ConfigError(
+                f"{where}: thresholds name the validator {key!r}; {did_you_mean(key, names)}"
+            )
+        if names.count(key) > 1:
+            raise ConfigError(
+                f"{where}: {key!r} names {names.count(key)} validators; tell them apart with "
+                ".named(...)"
+            )
+
+
+def make_plan(
+    tiers: Sequence[Tier],
+    validators: Sequence[Validator],
+    thresholds: Thresholds,
+    *,
+    cascade: str | None,
+    path_name: str | None,
+    path: Path,
+    on_exhausted: OnExhausted,
+    feedback: bool,
+    reasks: int,
+    clock: Callable[[], float],
+) -> Plan:
+    """The plan of one path. Raises ConfigError when the path does not fit the cascade."""
+    label = f"path {path_name!r}"
+    check_thresholds(label, path.thresholds, tiers, validators)
+    if path.on_exhausted is not None:
+        check_on_exhausted(label, path.on_exhausted)
+    ladder = ladder_of(tiers, path_name or "", path)
+    return Plan(
+        cascade=cascade,
+        path=path_name,
+        rungs=tuple(rung_for(tier, validators, (thresholds, path.thresholds)) for tier in ladder),
+        budget_s=path.budget_s,
+        on_exhausted=path.on_exhausted or on_exhausted,
+        feedback=feedback,
+        reasks=reasks,
+        clock=clock,
+    )
+
+
+def check_on_exhausted(where: str, value: str) -> None:
+    """Raises ConfigError unless `value` is one of the two choices."""
+    if value not in ("raise", "best"):
+        raise ConfigError(
+            f'{where}: on_exhausted={value!r}; write "raise" for an error, or "best" for the best '
+            "rejected answer, marked accepted=False"
+        )

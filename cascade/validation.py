@@ -1,0 +1,584 @@
+"""Validators: what judges an answer, how to write one, and how they compose.
+
+A validator is any sync or async callable `(answer, context) -> bool | float | Verdict | None`:
+True and False are verdicts, a number is a score that needs a threshold, None abstains.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from cascade import logic, registry
+from cascade.context import Context
+from cascade.errors import ConfigError
+from cascade.logs import warn
+from cascade.options import check_count, check_seconds, check_threshold
+from cascade.types import UNSET, Answer, Verdict
+
+__all__ = [
+    "Check",
+    "Judgement",
+    "Judges",
+    "Validator",
+    "as_validator",
+    "at_least",
+    "validator",
+    "weighted",
+]
+
+Judgement: TypeAlias = bool | float | Verdict | None
+Judges: TypeAlias = Callable[[Answer[Any], Context], Judgement | Awaitable[Judgement]]
+V = TypeVar("V", bound="Validator")
+C = TypeVar("C", bound="_Composite")
+
+
+class Validator(ABC):
+    """Judges one answer. Immutable: `at`, `named`, `for_tiers` give copies.
+
+    Attributes:
+        name: how thresholds, verdicts and reasons call it.
+        paid: whether it calls a model; paid ones run only after all free ones have passed.
+        inline: whether it can be judged without awaiting anything.
+        tiers: the names of the tiers it judges. None: all.
+    """
+
+    __slots__ = ("inline", "name", "paid", "tiers")
+
+    name: str
+    paid: bool
+    inline: bool
+    tiers: frozenset[str] | None
+
+    @abstractmethod
+    def judge_inline(self, answer: Answer[Any], context: Context) -> Verdict:
+        """The verdict, at once. Only for validators that are `inline`. Never raises."""
+
+    @abstractmethod
+    async def judge(self, answer: Answer[Any], context: Context | None = None) -> Verdict:
+        """The verdict. Never raises: what cannot be judged abstains. Cancellation passes."""
+
+    @abstractmethod
+    def walk(self) -> Iterator[Validator]:
+        """Itself, then every validator it is made of."""
+
+    @abstractmethod
+    def missing_thresholds(self) -> list[str]:
+        """The names of the validators in it that only give a score and have no threshold."""
+
+    @abstractmethod
+    def fitted(self, tier: str, thresholds: Mapping[str, float]) -> Validator | None:
+        """A copy for one tier, with thresholds by name. None: it does not judge that tier."""
+
+    def at(self, threshold: float) -> Validator:
+        """A copy whose score must be at least `threshold` to pass.
+
+        Raises:
+            ConfigError: the threshold is no score, or this validator has no score of its own.
+        """
+        raise ConfigError(f"{self.name!r} has no threshold of its own; set those of its parts")
+
+    def named(self: V, name: str) -> V:
+        """A copy with another name, such as to tell two of a kind apart."""
+        return self._with(name=name)
+
+    def for_tiers(self: V, *names: str) -> V:
+        """A copy that judges these tiers only; on others it is as if it were not there."""
+        if not names:
+            raise ConfigError(f"for_tiers of {self.name!r} names no tier")
+        return self._with(tiers=frozenset(names))
+
+    def optional(self) -> Validator:
+        """A copy whose abstention counts as passed, for what not every tier can show."""
+        return _Optional([self])
+
+    def _with(self: V, **changes: Any) -> V:
+        copy = object.__new__(type(self))
+        for owner in type(self).__mro__:
+            for slot in getattr(owner, "__slots__", ()):
+                setattr(copy, slot, changes.get(slot, getattr(self, slot)))
+        return copy
+
+    def __and__(self, other: Validator | Judges) -> Validator:
+        return _All(self, other)
+
+    def __rand__(self, other: Judges) -> Validator:
+        return _All(other, self)
+
+    def __or__(self, other: Validator | Judges) -> Validator:
+        return _Any(self, other)
+
+    def __ror__(self, other: Judges) -> Validator:
+        return _Any(other, self)
+
+    def __invert__(self) -> Validator:
+        return _Not([self])
+
+    def __repr__(self) -> str:
+        return f"<validator {self.name}>"
+
+
+class Check(Validator):
+    """A simple validator: a callable with a name, and what the engine must know of it.
+
+    Args:
+        name: its name.
+        judges: the callable.
+        at: the least score that passes. None: no threshold, so a bare score abstains.
+        timeout_s: seconds it may take; then it abstains. A sync one runs in a worker thread.
+        cost: "paid" when it calls a model.
+        blocking: whether it may block (files, locks, long sums), so that it runs in a worker
+            thread. Sync callables only.
+        scored: whether it always gives a score, so that a cascade refuses it without threshold.
+
+    Raises:
+        ConfigError: the options do not fit together.
+    """
+
+    __slots__ = ("_in_thread", "_is_async", "_judges", "scored", "threshold", "timeout_s")
+
+    def __init__(
+        self,
+        name: str,
+        judges: Judges,
+        *,
+        at: float | None = None,
+        timeout_s: float | None = None,
+        cost: Literal["free", "paid"] = "free",
+        blocking: bool = False,
+        scored: bool = False,
+    ) -> None:
+        if not callable(judges):
+            raise ConfigError(f"validator {name!r} is a {type(judges).__name__}, not a callable")
+        if cost not in ("free", "paid"):
+            raise ConfigError(f'validator {name!r}: cost={cost!r}; write "free" or "paid"')
+        check_threshold(f"validator {name!r}", at)
+        check_seconds(f"validator {name!r}: timeout_s", timeout_s)
+        self._is_async = _returns_awaitable(judges)
+        if self._is_async and blocking:
+            raise ConfigError(f"validator {name!r} is async; blocking=True is for sync ones")
+        self.name = name
+        self.paid = cost == "paid"
+        self.tiers = None
+        self.threshold = at
+        self.timeout_s = timeout_s
+        self.scored = scored
+        self._judges = judges
+        # A sync function can be timed out only from outside of its thread.
+        self._in_thread = not self._is_async and (blocking or timeout_s is not None)
+        self.inline = not self._is_async and not self._in_thread
+
+    def __call__(self, answer: Answer[Any], context: Context) -> Any:
+        """The callable itself, as it was written."""
+        return self._judges(answer, context)
+
+    def at(self, threshold: float) -> Check:
+        check_threshold(f"validator {self.name!r}", threshold)
+        return self._with(threshold=threshold)
+
+    def walk(self) -> Iterator[Validator]:
+        yield self
+
+    def missing_thresholds(self) -> list[str]:
+        return [self.name] if self.scored and self.threshold is None else []
+
+    def fitted(self, tier: str, thresholds: Mapping[str, float]) -> Check | None:
+        if self.tiers is not None and tier not in self.tiers:
+            return None
+        return self.at(thresholds[self.name]) if self.name in thresholds else self
+
+    def judge_inline(self, answer: Answer[Any], context: Context) -> Verdict:
+        try:
+            said = self._judges(answer, context)
+        except Exception as error:
+            return self._crashed(error)
+        if said is True:  # the common case first: this is the hot path
+            return Verdict("passed", 1.0, "", None, UNSET, self.name, self.threshold)
+        return self._settle(said)
+
+    async def judge(self, answer: Answer[Any], context: Context | None = None) -> Verdict:
+        context = context or Context()
+        if self.inline:
+            return self.judge_inline(answer, context)
+        try:
+            if self.timeout_s is None:
+                return self._settle(await self._ask(answer, context))
+            from anyio import move_on_after
+
+            with move_on_after(self.timeout_s):
+                return self._settle(await self._ask(answer, context))
+        except Exception as error:
+            return self._crashed(error)
+        return self._named(Verdict.abstained("timeout"))
+
+    async def _ask(self, answer: Answer[Any], context: Context) -> Judgement:
+        if self._in_thread:
+            from cascade.threads import run_in_thread
+
+            said = await run_in_thread(functools.partial(self._judges, answer, context))
+        else:
+            said = self._judges(answer, context)
+        return await said if inspect.isawaitable(said) else said
+
+    def _settle(self, said: Any) -> Verdict:
+        """The verdict in whatever the callable returned."""
+        if isinstance(said, Verdict):
+            return self._weigh(said)
+        if said is None:
+            return self._named(Verdict.abstained("undecided"))
+        # numpy's bool is neither a bool nor a number of its own accord.
+        if isinstance(said, bool) or type(said).__name__ in ("bool", "bool_"):
+            return self._named(Verdict.passed() if said else Verdict.failed())
+        try:
+            score = float(said)
+        except Exception:
+            if inspect.iscoroutine(said):
+                said.close()  # a sync function that hands out a coroutine: nobody will await it
+            warn("validator_gave_no_verdict", validator=self.name, type=type(said).__name__)
+            return self._named(Verdict.abstained("not_a_verdict"))
+        return self._weigh(Verdict.scored(score))
+
+    def _weigh(self, verdict: Verdict) -> Verdict:
+        """Hold a score against the threshold, where it has not been decided yet."""
+        score = verdict.score
+        if score is not None and not 0 <= score <= 1:  # NaN is outside too
+            return self._named(Verdict.abstained("score_out_of_range"))
+        verdict = self._named(verdict)
+        if verdict.status != "abstained" or score is None or self.threshold is None:
+            return verdict
+        if score >= self.threshold:
+            verdict.status, verdict.reason = "passed", ""
+        else:
+            verdict.status, verdict.reason = "failed", "below_threshold"
+            verdict.feedback = verdict.feedback or (
+                f"{self.name} scored {score:.2f}; at least {self.threshold:.2f} is needed."
+            )
+        return verdict
+
+    def _named(self, verdict: Verdict) -> Verdict:
+        # A copy: the author may return one and the same verdict every time.
+        return Verdict(
+            verdict.status,
+            verdict.score,
+            verdict.reason,
+            verdict.feedback,
+            verdict.value,
+            self.name,
+            self.threshold,
+            verdict.parts,
+        )
+
+    def _crashed(self, error: Exception) -> Verdict:
+        warn("validator_crashed", validator=self.name, error=type(error).__name__)
+        return self._named(Verdict.abstained(f"crashed:{type(error).__name__}"))
+
+
+def _returns_awaitable(judges: Callable[..., Any]) -> bool:
+    while isinstance(judges, functools.partial):
+        judges = judges.func
+    return inspect.iscoroutinefunction(judges) or inspect.iscoroutinefunction(
+        getattr(judges, "__call__", None)  # noqa: B004 - asks whether it is async, not callable
+    )
+
+
+class _Composite(Validator):
+    """Validators joined by a rule that turns their verdicts into one."""
+
+    __slots__ = ("parts",)
+
+    joint: str  # what stands between the parts in the name
+
+    def __init__(self, parts: Sequence[Validator | Judges]) -> None:
+        self.parts = tuple(as_validator(part) for part in parts)
+        self.name = self._title()
+        self.paid = any(part.paid for part in self.parts)
+        self.inline = all(part.inline for part in self.parts)
+        self.tiers = None
+
+    def _title(self) -> str:
+        names = (f"({p.name})" if " " in p.name else p.name for p in self.parts)
+        return f" {self.joint} ".join(names)
+
+    @abstractmethod
+    def combine(self, verdicts: Sequence[Verdict]) -> Verdict:
+        """One verdict from those of the parts, in their order. Pure."""
+
+    def _keep(self: C, places: Sequence[int]) -> C:
+        """A copy ready to have only the parts at `places`, for rules that count or weigh them."""
+        return self
+
+    def walk(self) -> Iterator[Validator]:
+        yield self
+        for part in self.parts:
+            yield from part.walk()
+
+    def missing_thresholds(self) -> list[str]:
+        return [name for part in self.parts for name in part.missing_thresholds()]
+
+    def fitted(self, tier: str, thresholds: Mapping[str, float]) -> Validator | None:
+        if self.tiers is not None and tier not in self.tiers:
+            return None
+        fits = [part.fitted(tier, thresholds) for part in self.parts]
+        kept = {place: part for place, part in enumerate(fits) if part is not None}
+        return self._keep(list(kept))._with(parts=tuple(kept.values())) if kept else None
+
+    def judge_inline(self, answer: Answer[Any], context: Context) -> Verdict:
+        return self._joined([part.judge_inline(answer, context) for part in self.parts])
+
+    async def judge(self, answer: Answer[Any], context: Context | None = None) -> Verdict:
+        context = context or Context()
+        if self.inline:
+            return self.judge_inline(answer, context)
+        # What is not known yet stands as an abstention: once that decides, the rest is not asked.
+        verdicts = [Verdict("abstained", None, "not_asked", validator=p.name) for p in self.parts]
+        paid: list[int] = []
+        for i, part in enumerate(self.parts):
+            if part.paid:
+                paid.append(i)
+            else:
+                verdicts[i] = await part.judge(answer, context)
+        if paid and self.combine(verdicts).status == "abstained":
+            asked = await judge_together([self.parts[i] for i in paid], answer, context)
+            for i, verdict in zip(paid, asked, strict=True):
+                verdicts[i] = verdict
+        return self._joined(verdicts)
+
+    def _joined(self, verdicts: list[Verdict]) -> Verdict:
+        verdict = self.combine(verdicts)
+        verdict.validator = self.name
+        verdict.parts = tuple(verdicts)
+        if verdict.status != "passed":
+            said = [v.feedback for v in verdicts if v.status != "passed" and v.feedback]
+            verdict.feedback = "\n".join(said) or None
+        return verdict
+
+
+async def judge_together(
+    validators: Sequence[Validator], answer: Answer[Any], context: Context
+) -> list[Verdict]:
+    """The verdicts of several validators that run at once, in their order."""
+    if len(validators) == 1:
+        return [await validators[0].judge(answer, context)]
+    from anyio import create_task_group
+
+    verdicts: dict[int, Verdict] = {}
+
+    async def judge(place: int, one: Validator) -> None:
+        verdicts[place] = await one.judge(answer, context)
+
+    async with create_task_group() as group:
+        for place, one in enumerate(validators):
+            group.start_soon(judge, place, one)
+    return [verdicts[place] for place in range(len(validators))]
+
+
+class _All(_Composite):
+    """All must pass; see `logic.all_of`."""
+
+    __slots__ = ()
+    joint = "&"
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(_flat(_All, parts))
+
+    def combine(self, verdicts: Sequence[Verdict]) -> Verdict:
+        return logic.all_of(verdicts)
+
+
+class _Any(_Composite):
+    """One must pass; see `logic.any_of`."""
+
+    __slots__ = ()
+    joint = "|"
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(_flat(_Any, parts))
+
+    def combine(self, verdicts: Sequence[Verdict]) -> Verdict:
+        return logic.any_of(verdicts)
+
+
+class _Not(_Composite):
+    """It must fail; see `logic.inverse_of`."""
+
+    __slots__ = ()
+
+    def _title(self) -> str:
+        name = self.parts[0].name
+        return f"~({name})" if " " in name else f"~{name}"
+
+    def combine(self, verdicts: Sequence[Verdict]) -> Verdict:
+        return logic.inverse_of(verdicts[0])
+
+
+class _Optional(_Composite):
+    """It must not fail; see `logic.optional_of`."""
+
+    __slots__ = ()
+
+    def _title(self) -> str:
+        return f"optional({self.parts[0].name})"
+
+    def combine(self, verdicts: Sequence[Verdict]) -> Verdict:
+        return logic.optional_of(verdicts[0])
+
+
+class _Weighted(_Composite):
+    """A weighted mean of scores against one threshold; see `weighted`."""
+
+    __slots__ = ("threshold", "weights")
+
+    def __init__(self, weights: Sequence[float], at: float, *parts: Validator | Judges) -> None:
+        self.weights = tuple(weights)
+        self.threshold = at
+        super().__init__(parts)
+
+    def _title(self) -> str:
+        return "weighted(" + ", ".join(part.name for part in self.parts) + ")"
+
+    def at(self, threshold: float) -> _Weighted:
+        check_threshold(self.name, threshold)
+        return self._with(threshold=threshold)
+
+    def missing_thresholds(self) -> list[str]:
+        return []  # its own threshold stands for its parts'
+
+    def fitted(self, tier: str, thresholds: Mapping[str, float]) -> Validator | None:
+        fitted = super().fitted(tier, thresholds)
+        if fitted is None or self.name not in thresholds:
+            return fitted
+        return fitted.at(thresholds[self.name])
+
+    def _keep(self, places: Sequence[int]) -> _Weighted:
+        return self._with(weights=tuple(self.weights[place] for place in places))
+
+    def combine(self, verdicts: Sequence[Verdict]) -> Verdict:
+        return logic.mean_of(verdicts, self.weights, self.threshold)
+
+
+class _AtLeast(_Composite):
+    """So many must pass; see `at_least`."""
+
+    __slots__ = ("count",)
+
+    def __init__(self, count: int, *parts: Validator | Judges) -> None:
+        self.count = count
+        super().__init__(parts)
+
+    def _title(self) -> str:
+        return f"at_least({self.count}, " + ", ".join(part.name for part in self.parts) + ")"
+
+    def _keep(self, places: Sequence[int]) -> _AtLeast:
+        if len(places) < self.count:
+            raise ConfigError(
+                f"{self.name} has only {len(places)} parts left on a tier; see its for_tiers"
+            )
+        return self
+
+    def combine(self, verdicts: Sequence[Verdict]) -> Verdict:
+        return logic.count_of(verdicts, self.count)
+
+
+def _flat(kind: type[_Composite], parts: Sequence[Any]) -> list[Any]:
+    """`a & b & c` as three parts rather than two of two."""
+    flat: list[Any] = []
+    for part in parts:
+        nested = type(part) is kind and part.tiers is None
+        flat.extend(part.parts if nested else [part])
+    return flat
+
+
+def weighted(parts: Mapping[Validator | Judges, float], *, at: float) -> Validator:
+    """A validator that passes when the weighted mean of the parts' scores is at least `at`.
+
+    Verdicts without a score of their own count 1 when passed and 0 when failed. When a part
+    abstains, the mean is known only to lie in an interval: it passes or fails if all of that
+    interval does, and abstains otherwise.
+
+    Args:
+        parts: validators, each with a weight above 0.
+        at: the least mean that passes, 0 to 1.
+
+    Raises:
+        ConfigError: there are no parts, or a weight or the threshold is out of range.
+    """
+    check_threshold("weighted", at)
+    if not parts:
+        raise ConfigError("weighted has no validators; give it at least one with its weight")
+    for part, weight in parts.items():
+        if not math.isfinite(weight) or weight <= 0:
+            raise ConfigError(
+                f"the weight of {as_validator(part).name!r} is {weight!r}; give one above 0"
+            )
+    return _Weighted(list(parts.values()), at, *parts)
+
+
+def at_least(count: int, *parts: Validator | Judges) -> Validator:
+    """A validator that passes when at least `count` of `parts` do.
+
+    It abstains when the abstentions could still tip the count.
+
+    Raises:
+        ConfigError: `count` is below 1 or above the number of parts.
+    """
+    check_count("at_least", count, least=1)
+    if count > len(parts):
+        raise ConfigError(f"at_least({count}) has {len(parts)} validators to count; add more")
+    return _AtLeast(count, *parts)
+
+
+def validator(
+    name: str,
+    *,
+    at: float | None = None,
+    timeout_s: float | None = None,
+    cost: Literal["free", "paid"] = "free",
+    blocking: bool = False,
+    replace: bool = False,
+) -> Callable[[Judges], Check]:
+    """Register a sync or async callable as a validator: `@validator("mentions_order", at=0.5)`.
+
+    It may return True or False, a score between 0 and 1 (held against `at`), a `Verdict`, or
+    None to abstain. One that raises or times out abstains.
+
+    Args:
+        name: the name for config files, thresholds, verdicts and logs.
+        at: the least score that passes. None: a bare score abstains.
+        timeout_s: seconds it may take. A sync callable then runs in a worker thread.
+        cost: "paid" when it calls a model, so that it runs only if the free ones pass.
+        blocking: whether a sync callable may block and must run in a worker thread.
+        replace: whether a validator registered under this name before is replaced.
+
+    Raises:
+        ConfigError: the name is taken, or the options do not fit together.
+    """
+    if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError('a validator needs a name: write @validator("mentions_order")')
+
+    def registered(judges: Judges) -> Check:
+        check = Check(name, judges, at=at, timeout_s=timeout_s, cost=cost, blocking=blocking)
+        registry.register(name, check, replace=replace)
+        return check
+
+    return registered
+
+
+def as_validator(source: Validator | Judges | str) -> Validator:
+    """A validator from a validator, the name of one, or any callable.
+
+    Raises:
+        ConfigError: the name is unknown, or it is none of these.
+    """
+    if isinstance(source, Validator):
+        return source
+    if isinstance(source, str):
+        return registry.build(source, {})
+    if callable(source):
+        return Check(getattr(source, "__name__", type(source).__name__), source)
+    raise ConfigError(
+        f"a validator is a {type(source).__name__}; give a validator, its name or a callable"
+    )
