@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar
 
 from cascade.engine import climb, failure
 from cascade.errors import ConfigError
@@ -36,7 +36,7 @@ class CascadeFunction(Generic[P, R]):
         self, function: Callable[..., Awaitable[Any]], cascade: Cascade, plan: Plan
     ) -> None:
         self.cascade = cascade
-        self._function = function
+        self._function: Any = function
         self._is_method = False
         self._plan = plan
 
@@ -90,8 +90,7 @@ class CascadeFunction(Generic[P, R]):
     def __get__(self, instance: Any, owner: type | None = None) -> CascadeFunction[P, R]:
         if instance is None and not isinstance(self._function, classmethod | staticmethod):
             return self
-        descriptor = cast("Any", self._function)
-        return self._sibling(descriptor.__get__(instance, owner), self._plan)
+        return self._sibling(self._function.__get__(instance, owner), self._plan)
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._is_method = True
