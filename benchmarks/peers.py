@@ -75,7 +75,8 @@ def cascadeflow_calls() -> dict[str, Call]:
 
     async def escalated() -> None:
         result = await unsure.run(QUESTION)
-        assert result.cascaded and not result.draft_accepted, "cascadeflow did not escalate"
+        assert result.cascaded, "cascadeflow did not cascade"
+        assert not result.draft_accepted, "cascadeflow did not escalate"
 
     return {"cascadeflow, accepted": accepted, "cascadeflow, escalated": escalated}
 

@@ -133,8 +133,9 @@ async def ladders(replies: Replies) -> str:
     schema = json_schema(SCHEMA)
     sure = verbalised("$.Confidence").at(0.9)
     rows = [("route", "accuracy", "cost", "escalated", "accepted")]
-    for name in MODELS:
-        rows.append(row_of(f"{name} alone", replies, await replay(replies, [name], [])))
+    rows += [
+        row_of(f"{name} alone", replies, await replay(replies, [name], [])) for name in MODELS
+    ]
     for names in LADDERS:
         title = " > ".join(names)
         results = await replay(replies, names, [schema])

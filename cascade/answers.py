@@ -72,8 +72,9 @@ def _read_anthropic(response: Any) -> Answer[Any]:
 
 
 def _body(response: Any) -> dict[str, Any]:
-    # The SDKs' models accept more than they declare; serialising that is not worth a warning.
-    body: dict[str, Any] = response.model_dump(mode="json", warnings=False)
+    # As Python objects, since a user's parsed model need not be serialisable; and the SDKs' models
+    # accept more than they declare, which is not worth a warning.
+    body: dict[str, Any] = response.model_dump(mode="python", warnings=False)
     return body
 
 

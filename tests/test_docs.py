@@ -24,21 +24,22 @@ FENCE = re.compile(
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 SNIPPET_TIMEOUT_S = 60.0
 
-# Runs the snippets of one page, one after the other in one namespace and one event loop.
+# Runs the snippets of one page, one after the other in one namespace: as scripts, and those that
+# await at their top level, as in a notebook, in one event loop.
 RUNNER = """
 import ast, asyncio, inspect, sys
 
-async def run_page(paths):
-    namespace = {"__name__": "__main__"}
-    for path in paths:
+namespace = {"__name__": "__main__"}
+with asyncio.Runner() as runner:
+    for path in sys.argv[1:]:
         with open(path, encoding="utf-8") as file:
             code = compile(file.read(), path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         if code.co_flags & inspect.CO_COROUTINE:
-            await eval(code, namespace)
+            async def awaited():
+                await eval(code, namespace)
+            runner.run(awaited())
         else:
             exec(code, namespace)
-
-asyncio.run(run_page(sys.argv[1:]))
 """
 
 

@@ -14,7 +14,14 @@ from typing import Any, Final, Protocol
 from cascade.errors import ConfigError, did_you_mean
 from cascade.types import Answer, Request, Secret
 
-__all__ = ["PROVIDERS", "Endpoint", "Provider", "connect", "split_model"]
+__all__ = [
+    "PROVIDERS",
+    "Endpoint",
+    "Provider",
+    "close_connections",
+    "connect",
+    "split_model",
+]
 
 
 class Provider(Protocol):
@@ -122,3 +129,13 @@ def connect(
     )
     connected: Provider = import_module(f"cascade.providers.{known.module}").provide(endpoint)
     return connected
+
+
+async def close_connections() -> None:
+    """Close the connections to all providers that this event loop has open.
+
+    Only for programs that want it earlier than at the end of the event loop.
+    """
+    from cascade.providers import _pool
+
+    await _pool.close_connections()
