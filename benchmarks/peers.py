@@ -148,7 +148,7 @@ def litellm_calls() -> dict[str, Call]:
 
 PEERS: dict[str, Callable[[], dict[str, Call]]] = {
     "cascadeflow": cascadeflow_calls,
-    "pydantic-ai": pydantic_ai_calls,
+    "pydantic-ai-slim": pydantic_ai_calls,
     "langchain-core": langchain_calls,
     "litellm": litellm_calls,
 }

@@ -23,8 +23,8 @@ class Move(Enum):
 class Decision(NamedTuple):
     """A step and why.
 
-    `reason` is "accepted", "rejected", "failed" or "timed_out" for the attempt just made, and
-    where it stops without acceptance "exhausted" or "budget".
+    `reason` is the outcome of the attempt just made, and where it stops without acceptance
+    "exhausted" or "budget".
     """
 
     move: Move
@@ -35,7 +35,10 @@ ACCEPT = Decision(Move.ACCEPT, "accepted")
 EXHAUSTED = Decision(Move.STOP, "exhausted")
 OUT_OF_TIME = Decision(Move.STOP, "budget")
 _GO_ON = {
-    move: {outcome: Decision(move, outcome) for outcome in ("rejected", "failed", "timed_out")}
+    move: {
+        outcome: Decision(move, outcome)
+        for outcome in ("rejected", "failed", "timed_out", "skipped")
+    }
     for move in (Move.REASK, Move.ESCALATE)
 }
 
@@ -50,7 +53,7 @@ def judgement(verdicts: Sequence[Verdict]) -> tuple[Literal["accepted", "rejecte
     for verdict in verdicts:
         if verdict.status == "failed":
             return "rejected", f"{verdict.validator}:{verdict.reason}"
-        if verdict.status == "abstained" and blamed is None:
+        if verdict.status != "passed" and blamed is None:
             blamed = verdict
     if blamed is None:
         return "accepted", ""

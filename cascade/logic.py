@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from cascade.types import UNSET, Status, Verdict
 
@@ -22,8 +23,7 @@ def all_of(verdicts: Sequence[Verdict]) -> Verdict:
     for status in statuses:
         if any(v.status == status for v in verdicts):
             return Verdict(status, score, _blame(verdicts, status))
-    values = [v.value for v in verdicts if v.value is not UNSET]
-    return Verdict("passed", score, value=values[-1] if values else UNSET)
+    return Verdict("passed", score, value=_last_value(verdicts))
 
 
 def any_of(verdicts: Sequence[Verdict]) -> Verdict:
@@ -61,17 +61,22 @@ def mean_of(verdicts: Sequence[Verdict], weights: Sequence[float], at: float) ->
     Where scores are unknown the mean lies in an interval, and all of it must lie on one side of
     the threshold for a verdict.
     """
-    total = math.fsum(weights)
-    pairs = list(zip(verdicts, weights, strict=True))
-    known = math.fsum(w * v.score for v, w in pairs if v.score is not None) / total
-    unknown = math.fsum(w for v, w in pairs if v.score is None) / total
-    score = min(1.0, known) if unknown == 0 else None
-    if known >= at:
-        return Verdict("passed", score, threshold=at)
-    if known + unknown < at:
+    counts = [_count_of(v) for v in verdicts]
+
+    def mean(unknown: float) -> float:
+        # One sum for both ends of the interval, so that both are rounded alike.
+        pairs = zip(counts, weights, strict=True)
+        total = math.fsum(w * (unknown if count is None else count) for count, w in pairs)
+        return min(1.0, total / math.fsum(weights))
+
+    least, most = mean(0), mean(1)
+    score = None if None in counts else least
+    if least >= at:
+        return Verdict("passed", score, value=_last_value(verdicts), threshold=at)
+    if most < at:
         return Verdict("failed", score, "below_threshold", threshold=at)
-    blame = next(f"{v.validator}:{v.reason}" for v in verdicts if v.score is None)
-    return Verdict("abstained", score, blame, threshold=at)
+    blamed = verdicts[counts.index(None)]
+    return Verdict("abstained", score, f"{blamed.validator}:{blamed.reason}", threshold=at)
 
 
 def count_of(verdicts: Sequence[Verdict], least: int) -> Verdict:
@@ -81,10 +86,27 @@ def count_of(verdicts: Sequence[Verdict], least: int) -> Verdict:
     passed = sum(v.status == "passed" for v in verdicts)
     abstained = sum(v.status == "abstained" for v in verdicts)
     if passed >= least:
-        return Verdict("passed", score)
+        return Verdict("passed", score, value=_last_value(verdicts))
     if passed + abstained < least:
         return Verdict("failed", score, _blame(verdicts, "failed"))
     return Verdict("abstained", score, _blame(verdicts, "abstained"))
+
+
+def _count_of(verdict: Verdict) -> float | None:
+    """What a verdict counts in a mean. None: unknown."""
+    if verdict.status == "abstained":
+        # The score of an undecided composition may still move with its undecided parts.
+        known = all(_count_of(part) is not None for part in verdict.parts)
+        return verdict.score if known else None
+    if verdict.score is None:
+        return float(verdict.status == "passed")
+    return verdict.score
+
+
+def _last_value(verdicts: Sequence[Verdict]) -> Any:
+    """What the last of those that passed has parsed. UNSET: none parses."""
+    values = (v.value for v in reversed(verdicts) if v.status == "passed")
+    return next((value for value in values if value is not UNSET), UNSET)
 
 
 def _scores(verdicts: Sequence[Verdict]) -> list[float]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cascade.answers import understand
-from cascade.errors import ProviderError
-from cascade.types import Answer, Attempt, Charge, Message, Request, Usage
+from cascade.errors import ConfigError, ProviderError
+from cascade.types import NO_USAGE, Answer, Attempt, Charge, Message, Request, Usage
 
 if TYPE_CHECKING:
     from cascade.tier import Tier
@@ -37,8 +37,8 @@ class Handover:
 
     @classmethod
     def of(cls, attempt: Attempt) -> Handover | None:
-        """What `attempt` hands over. None when it gave no answer."""
-        if attempt.answer is None:
+        """What `attempt` hands over. None when it has no rejected answer."""
+        if attempt.answer is None or attempt.outcome != "rejected":
             return None
         return cls(attempt.tier, attempt.answer, attempt.feedback)
 
@@ -149,7 +149,10 @@ async def invoke(
 def _is_unbilled(answer: Answer[Any], invocation: Invocation) -> bool:
     """Whether the function asked through an SDK of its own, beside its metered chats."""
     usage = answer.usage
-    return usage is not None and all(usage is not chat.usage for chat in invocation.answers)
+    if usage is None or any(usage is charge.usage for charge in invocation.charges):
+        return False
+    billed = [charge.usage for charge in invocation.charges if charge.usage is not None]
+    return not billed or usage != sum(billed[1:], billed[0])
 
 
 async def send(tier: Tier, request: Request) -> Answer[Any]:
@@ -159,6 +162,8 @@ async def send(tier: Tier, request: Request) -> Answer[Any]:
 
 def usage_of(error: BaseException) -> Usage | None:
     """The tokens billed for a call that ended in `error`. None when unknown."""
+    if isinstance(error, ConfigError):
+        return NO_USAGE  # it was refused on this side
     return error.usage if isinstance(error, ProviderError) else None
 
 

@@ -42,13 +42,19 @@ def check_seconds(name: str, value: float | None) -> None:
         )
 
 
-def check_threshold(name: str, value: float | None) -> None:
-    """Raises ConfigError unless `value` is None or a score between 0 and 1."""
-    if value is not None and not (_is_number(value) and 0 <= value <= 1):
+def check_threshold(name: str, value: float) -> None:
+    """Raises ConfigError unless `value` is a score between 0 and 1."""
+    if not (_is_number(value) and 0 <= value <= 1):
         raise ConfigError(
             f"the threshold of {name} is {value!r}; give a score between 0 and 1 "
             "(scores are scaled so that 1 is surely good)"
         )
+
+
+def check_weight(name: str, value: float) -> None:
+    """Raises ConfigError unless `value` is a finite number above 0."""
+    if not (_is_number(value) and value > 0):
+        raise ConfigError(f"the weight of {name} is {value!r}; give a number above 0")
 
 
 def check_count(name: str, value: int, *, least: int) -> None:
@@ -58,4 +64,9 @@ def check_count(name: str, value: int, *, least: int) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond every float
+        return False

@@ -74,9 +74,20 @@ def _find(name: str) -> Validator | Callable[..., Any]:
         built_in: Callable[..., Any] = getattr(cascade.validators, name)
         return built_in
     if name in _offered():
-        loaded: Callable[..., Any] = _offered()[name].load()
-        return loaded
+        return _load(_offered()[name])
     raise ConfigError(f"no validator is named {name!r}; {did_you_mean(name, names())}")
+
+
+def _load(offered: EntryPoint) -> Validator | Callable[..., Any]:
+    try:
+        loaded: Validator | Callable[..., Any] = offered.load()
+    except (ImportError, AttributeError) as error:
+        package = offered.dist.name if offered.dist else "unknown"
+        raise ConfigError(
+            f"validator {offered.name!r} of the package {package} cannot be loaded from "
+            f"{offered.value!r}: {error}"
+        ) from error
+    return loaded
 
 
 def _call(name: str, factory: Callable[..., Any], options: dict[str, Any]) -> Validator:

@@ -58,7 +58,7 @@ class Path:
         self.first = first
         self.last = last
         self.on_exhausted: OnExhausted | None = on_exhausted
-        self.thresholds: Thresholds = dict(thresholds or {})
+        self.thresholds: Thresholds = {} if thresholds is None else thresholds
 
     def __repr__(self) -> str:
         given = ((name, getattr(self, name)) for name in self.__slots__)
@@ -159,6 +159,11 @@ def check_thresholds(
     where: str, thresholds: Thresholds, tiers: Sequence[Tier], validators: Sequence[Validator]
 ) -> None:
     """Raises ConfigError when thresholds name no validator, no tier, or two validators at once."""
+    if not isinstance(thresholds, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(
+            f"{where}: thresholds is a {type(thresholds).__name__}; write a mapping such as "
+            '{"logprob": 0.6}'
+        )
     names = [v.name for one in validators for v in one.walk() if hasattr(v, "threshold")]
     tier_names = [tier.name for tier in tiers]
     for key, value in thresholds.items():
@@ -196,6 +201,8 @@ def make_plan(
 ) -> Plan:
     """The plan of one path. Raises ConfigError when the path does not fit the cascade."""
     label = f"path {path_name!r}"
+    if not isinstance(path, Path):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"{label} is a {type(path).__name__}; write Path(budget_s=..., ...)")
     check_thresholds(label, path.thresholds, tiers, validators)
     if path.on_exhausted is not None:
         check_on_exhausted(label, path.on_exhausted)

@@ -11,13 +11,14 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from cascade import logic, registry
 from cascade.context import Context
 from cascade.errors import ConfigError
 from cascade.logs import warn
-from cascade.options import check_count, check_seconds, check_threshold
+from cascade.options import check_count, check_seconds, check_threshold, check_weight
 from cascade.types import UNSET, Answer, Verdict
 
 __all__ = [
@@ -97,11 +98,10 @@ class Validator(ABC):
         return _Optional([self])
 
     def _with(self: V, **changes: Any) -> V:
-        copy = object.__new__(type(self))
-        for owner in type(self).__mro__:
-            for slot in getattr(owner, "__slots__", ()):
-                setattr(copy, slot, changes.get(slot, getattr(self, slot)))
-        return copy
+        changed = copy(self)
+        for name, value in changes.items():
+            setattr(changed, name, value)
+        return changed
 
     def __and__(self, other: Validator | Judges) -> Validator:
         return _All(self, other)
@@ -117,6 +117,12 @@ class Validator(ABC):
 
     def __invert__(self) -> Validator:
         return _Not([self])
+
+    def __bool__(self) -> bool:
+        # `a and b` would quietly be b alone, and `not a` be False.
+        raise ConfigError(
+            f"and, or, not and if do not join validators such as {self.name!r}; write &, | or ~"
+        )
 
     def __repr__(self) -> str:
         return f"<validator {self.name}>"
@@ -156,8 +162,10 @@ class Check(Validator):
             raise ConfigError(f"validator {name!r} is a {type(judges).__name__}, not a callable")
         if cost not in ("free", "paid"):
             raise ConfigError(f'validator {name!r}: cost={cost!r}; write "free" or "paid"')
-        check_threshold(f"validator {name!r}", at)
+        if at is not None:
+            check_threshold(f"validator {name!r}", at)
         check_seconds(f"validator {name!r}: timeout_s", timeout_s)
+        _check_signature(name, judges)
         self._is_async = _returns_awaitable(judges)
         if self._is_async and blocking:
             raise ConfigError(f"validator {name!r} is async; blocking=True is for sync ones")
@@ -194,11 +202,11 @@ class Check(Validator):
     def judge_inline(self, answer: Answer[Any], context: Context) -> Verdict:
         try:
             said = self._judges(answer, context)
+            if said is True:  # the common case first: this is the hot path
+                return Verdict("passed", 1.0, "", None, UNSET, self.name, self.threshold)
+            return self._settle(said)
         except Exception as error:
             return self._crashed(error)
-        if said is True:  # the common case first: this is the hot path
-            return Verdict("passed", 1.0, "", None, UNSET, self.name, self.threshold)
-        return self._settle(said)
 
     async def judge(self, answer: Answer[Any], context: Context | None = None) -> Verdict:
         context = context or Context()
@@ -227,27 +235,34 @@ class Check(Validator):
     def _settle(self, said: Any) -> Verdict:
         """The verdict in whatever the callable returned."""
         if isinstance(said, Verdict):
-            return self._weigh(said)
+            return self._weigh(said) if _is_sound(said) else self._no_verdict(said)
         if said is None:
             return self._named(Verdict.abstained("undecided"))
         # numpy's bool is neither a bool nor a number of its own accord.
         if isinstance(said, bool) or type(said).__name__ in ("bool", "bool_"):
             return self._named(Verdict.passed() if said else Verdict.failed())
-        try:
-            score = float(said)
-        except Exception:
-            if inspect.iscoroutine(said):
-                said.close()  # a sync function that hands out a coroutine: nobody will await it
-            warn("validator_gave_no_verdict", validator=self.name, type=type(said).__name__)
-            return self._named(Verdict.abstained("not_a_verdict"))
-        return self._weigh(Verdict.scored(score))
+        if inspect.iscoroutine(said):
+            said.close()  # a sync function that hands out a coroutine: nobody will await it
+            return self._no_verdict(said)  # pyright: ignore[reportUnknownArgumentType]
+        if not _is_number(said):
+            return self._no_verdict(said)
+        return self._weigh(Verdict.scored(said))
+
+    def _no_verdict(self, said: Any) -> Verdict:
+        warn("validator_gave_no_verdict", validator=self.name, type=type(said).__name__)
+        return self._named(Verdict.abstained("not_a_verdict"))
 
     def _weigh(self, verdict: Verdict) -> Verdict:
         """Hold a score against the threshold, where it has not been decided yet."""
         score = verdict.score
-        if score is not None and not 0 <= score <= 1:  # NaN is outside too
-            return self._named(Verdict.abstained("score_out_of_range"))
         verdict = self._named(verdict)
+        if score is not None:
+            try:
+                verdict.score = score = float(score)
+            except OverflowError:  # an int beyond every float
+                score = math.inf
+            if not 0 <= score <= 1:  # NaN is outside too
+                return self._named(Verdict.abstained("score_out_of_range"))
         if verdict.status != "abstained" or score is None or self.threshold is None:
             return verdict
         if score >= self.threshold:
@@ -277,6 +292,36 @@ class Check(Validator):
         return self._named(Verdict.abstained(f"crashed:{type(error).__name__}"))
 
 
+def _is_sound(verdict: Verdict) -> bool:
+    """Whether a verdict that somebody wrote holds what its fields promise."""
+    score: Any = verdict.score
+    texts: tuple[Any, ...] = (verdict.reason, verdict.feedback or "")
+    return (
+        verdict.status in ("passed", "failed", "abstained")
+        and (score is None or _is_number(score))
+        and all(isinstance(text, str) for text in texts)
+    )
+
+
+def _is_number(value: object) -> bool:
+    # Not by trying float(): that reads text too, and "1" is no more of a score than "one".
+    return hasattr(value, "__float__")
+
+
+def _check_signature(name: str, judges: Callable[..., Any]) -> None:
+    try:
+        signature = inspect.signature(judges)
+    except (TypeError, ValueError):
+        return  # built into Python, without a signature to look at
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        raise ConfigError(
+            f"validator {name!r} cannot be called with (answer, context): its signature is "
+            f"{signature}; a function that makes validators is to be called first: {name}(...)"
+        ) from None
+
+
 def _returns_awaitable(judges: Callable[..., Any]) -> bool:
     while isinstance(judges, functools.partial):
         judges = judges.func
@@ -294,12 +339,13 @@ class _Composite(Validator):
 
     def __init__(self, parts: Sequence[Validator | Judges]) -> None:
         self.parts = tuple(as_validator(part) for part in parts)
-        self.name = self._title()
+        self.name = self.default_name()
         self.paid = any(part.paid for part in self.parts)
         self.inline = all(part.inline for part in self.parts)
         self.tiers = None
 
-    def _title(self) -> str:
+    def default_name(self) -> str:
+        """The name of a composition that was not given one."""
         names = (f"({p.name})" if " " in p.name else p.name for p in self.parts)
         return f" {self.joint} ".join(names)
 
@@ -324,7 +370,14 @@ class _Composite(Validator):
             return None
         fits = [part.fitted(tier, thresholds) for part in self.parts]
         kept = {place: part for place, part in enumerate(fits) if part is not None}
-        return self._keep(list(kept))._with(parts=tuple(kept.values())) if kept else None
+        if not kept:
+            return None
+        parts = tuple(kept.values())
+        return self._keep(list(kept))._with(
+            parts=parts,
+            paid=any(part.paid for part in parts),
+            inline=all(part.inline for part in parts),
+        )
 
     def judge_inline(self, answer: Answer[Any], context: Context) -> Verdict:
         return self._joined([part.judge_inline(answer, context) for part in self.parts])
@@ -341,7 +394,9 @@ class _Composite(Validator):
                 paid.append(i)
             else:
                 verdicts[i] = await part.judge(answer, context)
-        if paid and self.combine(verdicts).status == "abstained":
+        # With nothing known there is nothing to decide, even for a rule that abstentions pass.
+        nothing_known = len(paid) == len(self.parts)
+        if paid and (nothing_known or self.combine(verdicts).status == "abstained"):
             asked = await judge_together([self.parts[i] for i in paid], answer, context)
             for i, verdict in zip(paid, asked, strict=True):
                 verdicts[i] = verdict
@@ -407,7 +462,7 @@ class _Not(_Composite):
 
     __slots__ = ()
 
-    def _title(self) -> str:
+    def default_name(self) -> str:
         name = self.parts[0].name
         return f"~({name})" if " " in name else f"~{name}"
 
@@ -420,7 +475,7 @@ class _Optional(_Composite):
 
     __slots__ = ()
 
-    def _title(self) -> str:
+    def default_name(self) -> str:
         return f"optional({self.parts[0].name})"
 
     def combine(self, verdicts: Sequence[Verdict]) -> Verdict:
@@ -437,7 +492,7 @@ class _Weighted(_Composite):
         self.threshold = at
         super().__init__(parts)
 
-    def _title(self) -> str:
+    def default_name(self) -> str:
         return "weighted(" + ", ".join(part.name for part in self.parts) + ")"
 
     def at(self, threshold: float) -> _Weighted:
@@ -469,7 +524,7 @@ class _AtLeast(_Composite):
         self.count = count
         super().__init__(parts)
 
-    def _title(self) -> str:
+    def default_name(self) -> str:
         return f"at_least({self.count}, " + ", ".join(part.name for part in self.parts) + ")"
 
     def _keep(self, places: Sequence[int]) -> _AtLeast:
@@ -487,7 +542,7 @@ def _flat(kind: type[_Composite], parts: Sequence[Any]) -> list[Any]:
     """`a & b & c` as three parts rather than two of two."""
     flat: list[Any] = []
     for part in parts:
-        nested = type(part) is kind and part.tiers is None
+        nested = type(part) is kind and part.tiers is None and part.name == part.default_name()
         flat.extend(part.parts if nested else [part])
     return flat
 
@@ -510,10 +565,9 @@ def weighted(parts: Mapping[Validator | Judges, float], *, at: float) -> Validat
     if not parts:
         raise ConfigError("weighted has no validators; give it at least one with its weight")
     for part, weight in parts.items():
-        if not math.isfinite(weight) or weight <= 0:
-            raise ConfigError(
-                f"the weight of {as_validator(part).name!r} is {weight!r}; give one above 0"
-            )
+        check_weight(repr(as_validator(part).name), weight)
+    if sum(parts.values()) == math.inf:
+        raise ConfigError("the weights of weighted are too large to be added up; scale them down")
     return _Weighted(list(parts.values()), at, *parts)
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from cascade.answers import understand
 from cascade.errors import BadResponseError
 from cascade.providers.openai import read_completion
-from cascade.simulated import Reply, Server, script, serve, serve_models, simulated_tiers
+from cascade.simulated import Reply, Server, script, serve, serve_models, simulated_models
 from cascade.types import Answer, TokenLogprob, ToolCall, Usage
 
 pytestmark = pytest.mark.asyncio
@@ -28,7 +28,7 @@ HI: Any = [{"role": "user", "content": "hi"}]
 
 
 def simulated() -> AbstractAsyncContextManager[Server]:
-    return serve_models(simulated_tiers(), speed=float("inf"))
+    return serve_models(simulated_models(), speed=float("inf"))
 
 
 def openai_at(server: Server) -> AsyncOpenAI:

@@ -17,7 +17,14 @@ import pytest
 
 # A name covers the module and everything below it. A new module has to be given its layer here.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("cascade.errors", "cascade.logs", "cascade.options", "cascade.threads", "cascade.types"),
+    (
+        "cascade.errors",
+        "cascade.logs",
+        "cascade.options",
+        "cascade.stats",
+        "cascade.threads",
+        "cascade.types",
+    ),
     (
         "cascade.answers",
         "cascade.decision",

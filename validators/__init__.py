@@ -15,19 +15,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from cascade.validators.agreement import agreement, cross_tier
     from cascade.validators.calibration import calibrated
     from cascade.validators.code import python_parses, sql_parses
+    from cascade.validators.consensus import agreement, cross_tier
+    from cascade.validators.fields import field_logprob
+    from cascade.validators.finish import finish_reason
     from cascade.validators.grounding import grounded, numbers_from_context
-    from cascade.validators.judging import judge, p_true
     from cascade.validators.jsons import json_schema, json_value, pydantic_model
-    from cascade.validators.language import language
-    from cascade.validators.logprobs import entropy, field_logprob, logprob, margin
+    from cascade.validators.judging import judge, p_true
+    from cascade.validators.languages import language
+    from cascade.validators.logprobs import entropy, logprob, margin
     from cascade.validators.matching import contains, equals, length, one_of, regex
-    from cascade.validators.refusals import finish_reason, not_refusal
+    from cascade.validators.refusals import not_refusal
     from cascade.validators.secrets import no_secrets
+    from cascade.validators.stated import verbalised
     from cascade.validators.tools import tool_call
-    from cascade.validators.verbalised import verbalised
 
 __all__ = [
     "agreement",
@@ -60,19 +62,19 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    "agreement": "agreement",
+    "agreement": "consensus",
     "calibrated": "calibration",
     "contains": "matching",
-    "cross_tier": "agreement",
+    "cross_tier": "consensus",
     "entropy": "logprobs",
     "equals": "matching",
-    "field_logprob": "logprobs",
-    "finish_reason": "refusals",
+    "field_logprob": "fields",
+    "finish_reason": "finish",
     "grounded": "grounding",
     "json_schema": "jsons",
     "json_value": "jsons",
     "judge": "judging",
-    "language": "language",
+    "language": "languages",
     "length": "matching",
     "logprob": "logprobs",
     "margin": "logprobs",
@@ -86,7 +88,7 @@ _MODULES: Final = {
     "regex": "matching",
     "sql_parses": "code",
     "tool_call": "tools",
-    "verbalised": "verbalised",
+    "verbalised": "stated",
 }
 
 BUILT_IN: Final = frozenset(_MODULES)

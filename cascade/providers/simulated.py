@@ -79,11 +79,11 @@ class _Server:
 
 
 async def _serve(started: Future[tuple[str, from_thread.BlockingPortal]]) -> None:
-    from cascade.simulated import model_handler, serve, simulated_tiers
+    from cascade.simulated import model_handler, serve, simulated_models
 
     try:
         async with (
-            serve(model_handler(simulated_tiers()), keep_requests=0) as server,
+            serve(model_handler(simulated_models()), keep_requests=0) as server,
             from_thread.BlockingPortal() as portal,
         ):
             started.set_result((f"{server.url}/v1", portal))

@@ -20,7 +20,7 @@ from cascade.simulated.http import (
     Truncate,
     script,
 )
-from cascade.simulated.models import SimulatedModel, simulated_tiers
+from cascade.simulated.models import SimulatedModel, simulated_models
 from cascade.simulated.server import Server, serve
 from cascade.simulated.tickets import TICKET_SCHEMA
 from cascade.simulated.workload import Case, grade, workload
@@ -47,6 +47,6 @@ __all__ = [
     "script",
     "serve",
     "serve_models",
-    "simulated_tiers",
+    "simulated_models",
     "workload",
 ]

@@ -10,12 +10,12 @@ from contextlib import suppress
 import anyio
 
 from cascade.simulated.handler import model_handler
-from cascade.simulated.models import simulated_tiers
+from cascade.simulated.models import simulated_models
 from cascade.simulated.server import serve
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve `simulated_tiers()` until interrupted."""
+    """Serve `simulated_models()` until interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m cascade.simulated",
         description="Serve simulated models in the OpenAI and Anthropic wire formats.",
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 async def _run(options: argparse.Namespace) -> None:
-    models = simulated_tiers(options.seed)
+    models = simulated_models(options.seed)
     handler = model_handler(models, speed=options.speed)
     async with serve(
         handler,

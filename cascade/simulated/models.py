@@ -145,7 +145,7 @@ class SimulatedModel:
         return Completion(confidence.tokens(rng, text, (text,), sure, request.top_logprobs or 0))
 
 
-def simulated_tiers(seed: int = 0) -> tuple[SimulatedModel, SimulatedModel, SimulatedModel]:
+def simulated_models(seed: int = 0) -> tuple[SimulatedModel, SimulatedModel, SimulatedModel]:
     """sim-small, sim-medium and sim-large: priced and paced like today's three sizes.
 
     A ticket of the workload takes about 250, 600 and 1500 ms.

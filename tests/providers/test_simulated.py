@@ -5,7 +5,7 @@ import pytest
 
 from cascade.errors import BadRequestError, ConfigError
 from cascade.providers.simulated import _Server, _server
-from cascade.simulated import serve_models, simulated_tiers
+from cascade.simulated import serve_models, simulated_models
 from cascade.tier import Tier
 from tests.providers.support import failure_of, run_python
 
@@ -31,7 +31,7 @@ async def test_a_model_that_is_not_simulated_is_named() -> None:
 
 @pytest.mark.anyio
 async def test_a_server_of_ones_own_is_asked_instead() -> None:
-    async with serve_models(simulated_tiers(), speed=float("inf")) as server:
+    async with serve_models(simulated_models(), speed=float("inf")) as server:
         tier = Tier("t", model="simulated:sim-large", base_url=f"{server.url}/v1")
         assert (await tier.chat("hi")).model == "sim-large"
         assert len(server.requests) == 1

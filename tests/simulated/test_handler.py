@@ -24,7 +24,7 @@ from cascade.simulated import (
     script,
     serve,
     serve_models,
-    simulated_tiers,
+    simulated_models,
     workload,
 )
 from cascade.simulated.http import Outcome
@@ -42,7 +42,7 @@ ANTHROPIC = {"anthropic-version": "2023-06-01"}
 async def client_of(
     *models: SimulatedModel, **options: Any
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Server]]:
-    chosen = models or simulated_tiers()
+    chosen = models or simulated_models()
     async with serve_models(chosen, **{"speed": math.inf, **options}) as server:
         async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
             yield client, server
@@ -471,7 +471,7 @@ async def test_faults_come_before_the_models() -> None:
 
 
 async def test_a_handler_can_choose_who_fails() -> None:
-    models = model_handler(simulated_tiers(), speed=math.inf)
+    models = model_handler(simulated_models(), speed=math.inf)
 
     async def small_hangs(request: HttpRequest) -> Outcome:
         return Hang() if request.json()["model"] == "sim-small" else await models(request)
@@ -489,7 +489,7 @@ async def test_speed_divides_the_wait() -> None:
     request = HttpRequest("POST", CHAT, "", {}, json.dumps(OPENAI_BODY).encode())
     waits_s: list[float] = []
     for speed in (1.0, 10.0, math.inf):
-        outcome = await model_handler(simulated_tiers(), speed=speed)(request)
+        outcome = await model_handler(simulated_models(), speed=speed)(request)
         assert isinstance(outcome, Reply)
         waits_s.append(outcome.delay_s)
     assert waits_s[0] == pytest.approx(10 * waits_s[1])
@@ -501,7 +501,7 @@ async def test_a_hundred_completions_at_once() -> None:
     cases = workload(100, 2)
     right: list[bool] = []
     limits = httpx.Limits(max_connections=100)
-    async with serve_models(simulated_tiers(), speed=20) as server:
+    async with serve_models(simulated_models(), speed=20) as server:
         async with httpx.AsyncClient(base_url=server.url, limits=limits, timeout=60) as client:
 
             async def ask(number: int) -> None:
@@ -518,7 +518,7 @@ async def test_a_hundred_completions_at_once() -> None:
 
 
 def test_impossible_servers_are_refused() -> None:
-    tier = simulated_tiers()[0]
+    tier = simulated_models()[0]
     for speed in (0.0, -1.0, math.nan):
         with pytest.raises(ValueError, match="must be above 0"):
             model_handler([tier], speed=speed)

@@ -17,7 +17,7 @@ from cascade.simulated import (
     Completion,
     SimulatedModel,
     grade,
-    simulated_tiers,
+    simulated_models,
     workload,
 )
 from cascade.simulated.chat import Tool, cut, split_tokens
@@ -127,7 +127,7 @@ def test_without_skill_for_a_kind_every_answer_is_wrong() -> None:
     )
 
 
-@pytest.mark.parametrize("tier", simulated_tiers()[:2], ids=lambda model: model.name)
+@pytest.mark.parametrize("tier", simulated_models()[:2], ids=lambda model: model.name)
 def test_log_probabilities_tell_right_from_wrong_imperfectly(tier: SimulatedModel) -> None:
     assert 0.65 < separation(tier, workload(1500, 4, (1, 1, 1))) < 0.97
 
@@ -222,7 +222,7 @@ def test_time_to_the_first_token_is_log_normal() -> None:
 def test_stronger_tiers_are_slower_dearer_and_more_often_right() -> None:
     cases = workload(600, 9, (1, 1, 1))
     figures: list[tuple[float, float, float, float]] = []
-    for tier in simulated_tiers():
+    for tier in simulated_models():
         done = answers(tier, cases)
         took_s = [
             tier.first_token_s(request_for(case)) + item.output_tokens / tier.tokens_per_s

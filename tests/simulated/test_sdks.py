@@ -20,7 +20,7 @@ from cascade.simulated import (
     Truncate,
     grade,
     serve_models,
-    simulated_tiers,
+    simulated_models,
     workload,
 )
 from cascade.simulated.http import Step
@@ -35,7 +35,7 @@ FAULTS = [Reset(), Hang(), Truncate({"id": "x"}, keep=3)]
 @asynccontextmanager
 async def openai_client(*faults: Step, patience_s: float = 30) -> AsyncIterator[openai.AsyncOpenAI]:
     async with serve_models(
-        simulated_tiers(), speed=math.inf, api_key="key", faults=faults
+        simulated_models(), speed=math.inf, api_key="key", faults=faults
     ) as server:
         async with openai.AsyncOpenAI(
             base_url=f"{server.url}/v1", api_key="key", max_retries=0, timeout=patience_s
@@ -48,7 +48,7 @@ async def anthropic_client(
     *faults: Step, patience_s: float = 30
 ) -> AsyncIterator[anthropic.AsyncAnthropic]:
     async with serve_models(
-        simulated_tiers(), speed=math.inf, api_key="key", faults=faults
+        simulated_models(), speed=math.inf, api_key="key", faults=faults
     ) as server:
         async with anthropic.AsyncAnthropic(
             base_url=server.url, api_key="key", max_retries=0, timeout=patience_s

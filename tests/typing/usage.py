@@ -72,7 +72,7 @@ async def check() -> None:
 async def mistakes() -> None:
     await plain(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await plain("x", hurry=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    await plain(small, "x")  # type: ignore[call-arg,arg-type]  # pyright: ignore
+    await plain("x", "y", "z")  # type: ignore[call-arg,arg-type]  # pyright: ignore[reportCallIssue]
     await Desk().triage(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Path(budget=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Cascade(tiers=["small"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]

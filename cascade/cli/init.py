@@ -1,0 +1,79 @@
+"""`cascade init`: a first configuration file that fits this machine."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+from cyclopts import Parameter
+
+from cascade.cli.codes import ExitCode
+from cascade.cli.first_config import SIMULATED, choose, first_config
+from cascade.cli.found import Found, look_around
+from cascade.cli.output import Common, as_json, configure_logs, write
+from cascade.errors import ConfigError
+
+__all__ = ["init"]
+
+_DEFAULTS = Common()
+
+
+def init(
+    file: Path = Path("cascade.toml"),
+    *,
+    force: Annotated[bool, Parameter(negative="")] = False,
+    simulated: Annotated[bool, Parameter(negative="")] = False,
+    common: Common = _DEFAULTS,
+) -> int:
+    """Write a first cascade.toml that fits this machine.
+
+    Looks for keys in the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY, OPENROUTER_API_KEY) and
+    for model servers on this machine (Ollama, vLLM and LM Studio at their usual ports on
+    127.0.0.1). With neither, the file names simulated models, which need no key and no network.
+    Keys are not read into the file.
+
+    ```
+    cascade init
+    cascade init staging.toml --simulated
+    ```
+
+    Parameters
+    ----------
+    file
+        The file to write.
+    force
+        Overwrite the file if it is there.
+    simulated
+        Use simulated models, whatever else is found.
+    """
+    configure_logs(common.log_level)
+    if file.exists() and not force:
+        raise ConfigError(
+            f"{file} is there already; name another file, or overwrite it with --force"
+        )
+    found = Found() if simulated else anyio.run(partial(look_around, os.environ))
+    ladder = SIMULATED if simulated else choose(found)
+    file.write_text(first_config(ladder), encoding="utf-8")
+    models = [offer.model for offer in ladder]
+    if common.json:
+        facts = {"file": str(file), "keys": found.hosted, "local": found.local, "ladder": models}
+        write(as_json(facts))
+    else:
+        write(_told(file, found, models))
+    return ExitCode.OK
+
+
+def _told(file: Path, found: Found, models: list[str]) -> str:
+    seen = [f"a key for {name}" for name in found.hosted]
+    seen += [f"the local model {model}" for model in found.local]
+    shown = ", ".join(seen) if seen else "no keys and no local models, so the models are simulated"
+    option = "" if file == Path("cascade.toml") else f" --config {file}"
+    return (
+        f"Found {shown}.\n"
+        f"Wrote {file} with the ladder {' > '.join(models)}.\n\n"
+        f"Next:\n  cascade check{option and f' {file}'}\n"
+        f'  cascade run{option} "Name a prime number above 10."'
+    )

@@ -1,0 +1,155 @@
+"""`cascade run`: requests through a cascade, from the command line, stdin or a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from cascade.cli.codes import ExitCode
+from cascade.cli.output import Common, as_json, configure_logs, say, seconds, usd, write
+from cascade.cli.rows import result_row
+from cascade.config import load
+from cascade.decorator import Cascade
+from cascade.errors import ConfigError, NoAnswerError
+from cascade.types import Result
+
+__all__ = ["run"]
+
+
+@Parameter(name="*", group="Many requests")
+@dataclass(frozen=True, slots=True)
+class Many:
+    """The options of a run over a file."""
+
+    file: Annotated[Path | None, Parameter(name=["--file", "-f"])] = None
+    """A JSON Lines file of requests."""
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None
+    """Where the rows of --file go. Left out: stdout."""
+    fresh: Annotated[bool, Parameter(negative="")] = False
+    """Overwrite --output instead of going on with it."""
+    concurrency: Annotated[int, Parameter(validator=Number(gte=1, lte=1000))] = 8
+    """How many requests are under way at once."""
+
+
+_COMMON = Common()
+_MANY = Many()
+
+
+def run(
+    prompt: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    *,
+    config: Annotated[Path, Parameter(name=["--config", "-c"])] = Path("cascade.toml"),
+    cascade: str | None = None,
+    path: str | None = None,
+    story: Annotated[bool, Parameter(negative="")] = False,
+    many: Many = _MANY,
+    common: Common = _COMMON,
+) -> int:
+    """Answer one request, or every request in a JSON Lines file.
+
+    One prompt prints the accepted value on stdout and its bill on stderr. With --file the results
+    are JSON rows in the order in which they are ready, each with its line number and id. With
+    --output as well, the same command run again goes on where it stopped.
+
+    ```
+    cascade run "Is 17 a prime number?"
+    git diff | cascade run - --path review
+    cascade run --file questions.jsonl --output answers.jsonl
+    ```
+
+    A line of the file is a JSON string, {"prompt": "..."}, or a chat body {"messages": [...]} with
+    any parameters; "id" and "path" may stand beside them.
+
+    Parameters
+    ----------
+    prompt
+        The request; `-` reads it from stdin.
+    config
+        The configuration file.
+    cascade
+        Which of its cascades. Left out: the only one.
+    path
+        The path to answer on. Left out: the whole ladder, without a budget.
+    story
+        Show on stderr what each tier did.
+    """
+    configure_logs(common.log_level)
+    _check_options(prompt, many, story)
+    chosen = load(config).cascade(cascade)
+    chosen.plan(path)  # a path that does not exist is told before anything is sent
+    if many.file is not None:
+        return _run_file(chosen, many.file, path, many, json=common.json)
+    text = sys.stdin.read() if prompt == "-" else prompt or ""
+    return _run_one(chosen, text, path, story=story, json=common.json)
+
+
+def _check_options(prompt: str | None, many: Many, story: bool) -> None:
+    if (prompt is None) == (many.file is None):
+        raise ConfigError(
+            'give a prompt, as in `cascade run "..."` (`-` reads stdin), or a file of requests, '
+            "as in `cascade run --file requests.jsonl`"
+        )
+    if many.output is not None and many.file is None:
+        raise ConfigError("--output goes with --file; a single answer goes to stdout")
+    if many.fresh and many.output is None:
+        raise ConfigError("--fresh goes with --output")
+    if story and many.file is not None:
+        raise ConfigError("--story goes with a prompt; the rows of --file hold every attempt")
+
+
+def _run_file(cascade: Cascade, file: Path, path: str | None, many: Many, *, json: bool) -> int:
+    from cascade.cli.run_file import run_file  # a single prompt needs none of it
+
+    return run_file(
+        cascade,
+        file,
+        path,
+        many.output,
+        fresh=many.fresh,
+        concurrency=many.concurrency,
+        json=json,
+    )
+
+
+def _run_one(cascade: Cascade, prompt: str, path: str | None, *, story: bool, json: bool) -> int:
+    if not prompt.strip():
+        raise ConfigError("the prompt is empty")
+    error: NoAnswerError | None = None
+    try:
+        result = anyio.run(_asked(cascade, prompt, path))
+    except NoAnswerError as raised:
+        if raised.result is None:
+            raise
+        result, error = raised.result, raised
+    if json:
+        write(as_json({"id": None, "line": None, **result_row(result, error)}))
+    elif error is None:
+        write(result.value if isinstance(result.value, str) else as_json(result.value, indent=2))
+    say(result.story() if story else _bill(result, error))
+    if result.accepted:
+        return ExitCode.OK
+    return ExitCode.NO_ANSWER if result.answer is None else ExitCode.NOT_ACCEPTED
+
+
+def _asked(cascade: Cascade, prompt: str, path: str | None) -> Callable[[], Any]:
+    async def ask() -> Result[Any]:
+        return await cascade.run(prompt, path=path)
+
+    return ask
+
+
+def _bill(result: Result[Any], error: NoAnswerError | None) -> str:
+    sums = f"{usd(result.cost_usd)}, {seconds(result.latency_s)}"
+    if error is not None:
+        return f"cascade: {error} ({sums})"
+    times = result.escalations
+    after = f" after {times} escalation{'s' if times > 1 else ''}" if times else ""
+    verb = "accepted" if result.accepted else "rejected, and the best there was"
+    return f"{result.tier}: {verb}{after}, {sums}"

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cascade.cli.first_config import SIMULATED, choose, first_config
+from cascade.cli.found import LOCAL_SERVERS, Found, look_around
+from cascade.config import json_schema, load
+from cascade.simulated import Fault, Garbage, Hang, Reply, script, serve
+from tests.cli.conftest import Cli
+
+EVERYTHING = Found(("openai", "anthropic", "openrouter"), ("ollama:a:1b", "vllm:b-70b"))
+
+
+def test_init_check_and_run_work_at_once(command: Cli) -> None:
+    written = command("init", "--simulated")
+    assert written.code == 0
+    assert "simulated:sim-small > simulated:sim-large" in written.out
+    assert "cascade check" in written.out
+    checked = command("check")
+    assert (checked.code, checked.err) == (0, "")
+    assert "cascade.toml is valid." in checked.out
+    answered = command("run", "Name a prime number above 10.")
+    assert answered.code == 0
+    assert answered.out.startswith("[simulated reply")
+
+
+def test_init_does_not_overwrite(cli: Cli) -> None:
+    Path("mine.toml").write_text("# mine", encoding="utf-8")
+    done = cli("init", "mine.toml", "--simulated")
+    assert done.code == 2
+    assert "overwrite it with --force" in done.err
+    assert Path("mine.toml").read_text(encoding="utf-8") == "# mine"
+    done = cli("init", "mine.toml", "--simulated", "--force", "--json")
+    assert done.code == 0
+    assert json.loads(done.out) == {
+        "file": "mine.toml",
+        "keys": [],
+        "local": [],
+        "ladder": ["simulated:sim-small", "simulated:sim-large"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "ladder"),
+    [
+        (Found(), ["simulated:sim-small", "simulated:sim-large"]),
+        (Found(("openai",)), ["openai:gpt-6-luna", "openai:gpt-6-sol"]),
+        (Found(("anthropic", "openrouter")),
+         ["anthropic:claude-haiku-5-5", "anthropic:claude-sonnet-5-5"]),
+        (Found(("openrouter",)),
+         ["openrouter:openai/gpt-6-luna", "openrouter:anthropic/claude-sonnet-5.5"]),
+        (Found((), ("ollama:a:1b",)), ["ollama:a:1b"]),
+        (Found((), ("ollama:a:1b", "x", "vllm:b-70b")), ["ollama:a:1b", "vllm:b-70b"]),
+        (EVERYTHING, ["ollama:a:1b", "openai:gpt-6-sol"]),
+    ],
+)  # fmt: skip
+def test_every_first_file_is_valid_and_fits(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, found: Found, ladder: list[str]
+) -> None:
+    for name in found.hosted:
+        monkeypatch.setenv(f"{name.upper()}_API_KEY", "x")
+    offers = choose(found)
+    assert [offer.model for offer in offers] == ladder
+    Path("cascade.toml").write_text(first_config(offers), encoding="utf-8")
+    done = cli("check", "--json")
+    facts = json.loads(done.out)
+    assert (done.code, facts["errors"], facts["warnings"]) == (0, [], [])
+    assert [rung["model"] for rung in facts["cascades"]["default"]["ladder"]] == ladder
+
+
+def test_a_first_file_names_its_schema_and_dates_its_prices() -> None:
+    text = first_config(choose(EVERYTHING))
+    assert text.startswith(f"#:schema {json_schema()['$id']}\n")
+    assert "check the current price at https://" in text
+    assert "As of 2026-" in text
+
+
+def test_simulated_prices_are_those_of_the_simulated_models() -> None:
+    from cascade.simulated import simulated_models
+
+    prices = {f"simulated:{tier.name}": tier for tier in simulated_models()}
+    for offer in SIMULATED:
+        written = tomllib.loads(f"price = {offer.price}")["price"]
+        model = prices[offer.model]
+        assert written == {"input": model.input_usd, "output": model.output_usd}
+
+
+@asynccontextmanager
+async def servers(*answers: Reply | Fault) -> AsyncGenerator[Mapping[str, str]]:
+    """A real server for each of the three that are looked for."""
+    async with (
+        serve(script(answers[0])) as one,
+        serve(script(answers[1])) as two,
+        serve(script(answers[2])) as three,
+    ):
+        found = zip(LOCAL_SERVERS, (one, two, three), strict=True)
+        yield {name: f"{server.url}/v1" for name, server in found}
+
+
+def models(*names: str) -> Reply:
+    return Reply(body={"object": "list", "data": [{"id": name} for name in names]})
+
+
+@pytest.mark.anyio
+async def test_local_models_are_found_smallest_first() -> None:
+    async with servers(
+        models("qwen:14b", "nomic-embed-text", "tiny:1.5b"),
+        models("org/Model-70B-Instruct"),
+        models("no-size\nat-all", "no-size"),
+    ) as running:
+        found = await look_around({"OPENAI_API_KEY": "x", "ANTHROPIC_API_KEY": ""}, running)
+    assert found == Found(
+        ("openai",),
+        ("ollama:tiny:1.5b", "ollama:qwen:14b", "vllm:org/Model-70B-Instruct", "lmstudio:no-size"),
+    )
+
+
+@pytest.mark.anyio
+async def test_other_servers_at_those_ports_do_no_harm() -> None:
+    async with servers(Garbage(), Hang(), Reply(body=[{"id": "x"}])) as running:
+        assert await look_around({}, running) == Found()
+
+
+@pytest.mark.anyio
+async def test_nothing_at_those_ports() -> None:
+    assert await look_around({}, {"ollama": "http://127.0.0.1:9/v1"}) == Found()
+
+
+def test_only_this_machine_is_looked_at() -> None:
+    assert set(LOCAL_SERVERS) == {"ollama", "vllm", "lmstudio"}
+    assert all(url.startswith("http://127.0.0.1:") for url in LOCAL_SERVERS.values())
+
+
+WORTH_A_WARNING = """
+[providers.unused]
+kind = "openai"
+[providers.corp]
+kind = "openai"
+api_key_env = "CORP_API_KEY"
+[tiers.dear]
+model = "openai:x"
+price = { input = 3, output = 15 }
+timeout_s = 5
+[tiers.cheap]
+model = "anthropic:y"
+price = { input = 1, output = 1 }
+[tiers.unpriced]
+provider = "corp"
+model = "z"
+[tiers.judging]
+model = "simulated:sim-large"
+price = { input = 1, output = 1 }
+[tiers.bare]
+model = "just-a-name"
+price = { input = 5, output = 25 }
+[tiers.idle]
+model = "openai:x"
+[cascades.main]
+tiers = ["dear", "cheap", "unpriced", "bare"]
+validators = [
+  "finish_reason",
+  { any = ["json_value", { use = "logprob", at = 0.5 }], tiers = ["dear", "cheap"] },
+  { use = "judge", tier = "judging", rubric = "x", at = 0.5 },
+]
+[cascades.main.paths.fast]
+budget_s = 0.5
+[cascades.open]
+tiers = ["cheap", "dear"]
+"""
+
+
+def test_check_warns_of_what_can_hardly_be_meant(cli: Cli) -> None:
+    Path("cascade.toml").write_text(WORTH_A_WARNING, encoding="utf-8")
+    done = cli("check", "--json")
+    assert done.code == 0
+    warnings = [(w["place"], w["message"]) for w in json.loads(done.out)["warnings"]]
+    expected = [
+        ("tiers.idle", "no cascade uses this tier"),
+        ("providers.unused", "no tier uses this provider"),
+        ("tiers.dear", "variable OPENAI_API_KEY is not set"),
+        ("tiers.cheap", "variable ANTHROPIC_API_KEY is not set"),
+        ("tiers.unpriced", "variable CORP_API_KEY is not set"),
+        ("tiers.unpriced", "it has no price"),
+        ("tiers.bare", "names no provider"),
+        ("cascades.main.tiers", "'dear' costs more than 'cheap'"),
+        ("cascades.main.paths.fast", "its budget of 0.5 s ends before the timeout_s=5"),
+        ("cascades.main.validators[1]", "'dear' is not asked for log-probabilities"),
+        ("cascades.main.validators[1]", "'cheap' gives no log-probabilities"),
+        ("cascades.open", "it has no validators"),
+    ]
+    assert len(warnings) == len(expected), warnings
+    for (place, message), (at, part) in zip(warnings, expected, strict=True):
+        assert place == at
+        assert part in message
+    shown = cli("check")
+    assert shown.code == 0
+    assert "warning: tiers.idle: no cascade uses this tier" in shown.err
+    assert "is valid, with 12 warnings." in shown.out
+
+
+NESTED = """
+[tiers.silent]
+model = "simulated:sim-small"
+price = { input = 0, output = 0 }
+[cascades.main]
+tiers = ["silent"]
+validators = [
+  { not = { use = "logprob", at = 0.1 } },
+  { at_least = 1, of = ["finish_reason", { use = "entropy", at = 0.1 }] },
+  { weighted = [{ use = "margin", weight = 1 }], at = 0.5 },
+  { use = "calibrated", validator = { use = "logprob" }, mapping = [[0, 0], [1, 1]], at = 0.9 },
+  { all = ["finish_reason", { use = "field_logprob", path = "a", at = 0.1 }] },
+]
+"""
+
+
+def test_check_looks_into_composed_validators(cli: Cli) -> None:
+    Path("cascade.toml").write_text(NESTED, encoding="utf-8")
+    done = cli("check", "--json")
+    assert done.code == 0, done.out
+    places = [warning["place"] for warning in json.loads(done.out)["warnings"]]
+    assert places == [f"cascades.main.validators[{number}]" for number in range(5)]
+
+
+def test_init_tells_what_it_found_and_writes_no_key(command: Cli) -> None:
+    done = command("init", "first.toml", OPENAI_API_KEY="sk-not-to-be-written")
+    assert done.code == 0
+    assert "Found a key for openai" in done.out
+    assert "cascade check first.toml" in done.out
+    assert "--config first.toml" in done.out
+    text = Path("first.toml").read_text(encoding="utf-8")
+    assert "sk-not" not in text + done.out + done.err
+    assert command("check", "first.toml", OPENAI_API_KEY="x").code == 0
+
+
+def test_check_explains(cli: Cli) -> None:
+    Path("cascade.toml").write_text(WORTH_A_WARNING, encoding="utf-8")
+    out = cli("check").out
+    assert "cascade main\n  dear: openai:x, $3.00 in, $15.00 out per million tokens\n" in out
+    assert "must pass: finish_reason, json_value | logprob_mean (logprob_mean at 0.5), judge" in out
+    assert "path fast: dear > cheap > unpriced > bare, a budget of 0.5 s" in out
+    assert "unpriced: openai:z, price unknown" in out
+
+
+def test_check_shows_every_mistake_with_its_place(cli: Cli) -> None:
+    Path("cascade.toml").write_text(
+        '[tiers.a]\nmodel = "opnai:x"\n[cascades.one]\ntiers = ["a", "b"]\n'
+        '[cascades.two]\ntiers = ["a"]\nvalidators = ["nope"]\n',
+        encoding="utf-8",
+    )
+    done = cli("check")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("error: ") == 3  # the tier that both share is told once
+    assert "error: cascades.one.tiers[1]: there is no [tiers.b]" in done.err
+    facts: dict[str, Any] = json.loads(cli("check", "--json").out)
+    assert facts["ok"] is False
+    assert [error["place"] for error in facts["errors"]] == [
+        "tiers.a",
+        "cascades.one.tiers[1]",
+        "cascades.two.validators[0]",
+    ]
+
+
+def test_check_of_a_file_that_is_not_there(cli: Cli) -> None:
+    done = cli("check", "none.toml")
+    assert done.code == 2
+    assert "there is no file 'none.toml'" in done.err
+    assert json.loads(cli("check", "none.toml", "--json").out)["ok"] is False
+
+
+def test_check_prints_the_schema(cli: Cli) -> None:
+    assert json.loads(cli("check", "--schema").out) == json_schema()
+
+
+def test_the_first_file_loads_without_the_command_line() -> None:
+    Path("cascade.toml").write_text(first_config(SIMULATED), encoding="utf-8")
+    assert [tier.name for tier in load("cascade.toml").cascade().tiers] == ["small", "large"]
