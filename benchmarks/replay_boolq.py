@@ -104,8 +104,32 @@ async def replay(
     return [await answer.run(question) for question in replies.questions]
 
 
-def row_of(title: str, replies: Replies, results: Sequence[Result[Any]]) -> tuple[str, ...]:
-    """One line of the table. Correctness is the recording's own label of the chosen reply."""
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What one route came to over all questions."""
+
+    title: str
+    questions: int
+    accuracy: float
+    cost_usd: Decimal
+    escalated: float
+    accepted: float
+
+    def row(self, mixture: float | None = None) -> tuple[str, ...]:
+        """One line of the table."""
+        margin = 1.96 * math.sqrt(self.accuracy * (1 - self.accuracy) / self.questions)
+        return (
+            self.title,
+            f"{self.accuracy:.1%} ±{margin:.1%}",
+            f"${self.cost_usd:.4f}",
+            f"{self.escalated:.1%}",
+            f"{self.accepted:.1%}",
+            "" if mixture is None else f"{mixture:.1%}",
+        )
+
+
+def measured(title: str, replies: Replies, results: Sequence[Result[Any]]) -> Route:
+    """A route's figures. Correctness is the recording's own label of the chosen reply."""
     n = len(results)
     right = sum(
         replies.rows[MODELS[result.tier][0], question]["correct"]
@@ -113,36 +137,41 @@ def row_of(title: str, replies: Replies, results: Sequence[Result[Any]]) -> tupl
         if result.tier is not None
     )
     costs = [result.cost_usd for result in results]
-    cost = sum((c for c in costs if c is not None), Decimal(0))
-    unknown = sum(c is None for c in costs)
-    escalated = sum(result.escalations > 0 for result in results)
-    accepted = sum(result.accepted for result in results)
-    accuracy = right / n
-    margin = 1.96 * math.sqrt(accuracy * (1 - accuracy) / n)
-    return (
+    if None in costs:
+        raise SystemExit(f"{title}: the recording does not know what some replies cost")
+    return Route(
         title,
-        f"{accuracy:.1%} ±{margin:.1%}",
-        f"${cost:.4f}" + (f" (+{unknown} unknown)" if unknown else ""),
-        f"{escalated / n:.1%}",
-        f"{accepted / n:.1%}",
+        n,
+        right / n,
+        sum((cost for cost in costs if cost is not None), Decimal(0)),
+        sum(result.escalations > 0 for result in results) / n,
+        sum(result.accepted for result in results) / n,
     )
+
+
+def mixture(cheap: Route, strong: Route, cost_usd: Decimal) -> float:
+    """The accuracy of sending a random share to `strong`, the rest to `cheap`, at that cost."""
+    share = float((cost_usd - cheap.cost_usd) / (strong.cost_usd - cheap.cost_usd))
+    return cheap.accuracy + share * (strong.accuracy - cheap.accuracy)
 
 
 async def ladders(replies: Replies) -> str:
     """The table: single tiers, then each ladder with and without a confidence threshold."""
     schema = json_schema(SCHEMA)
     sure = verbalised("$.Confidence").at(0.9)
-    rows = [("route", "accuracy", "cost", "escalated", "accepted")]
-    rows += [
-        row_of(f"{name} alone", replies, await replay(replies, [name], [])) for name in MODELS
-    ]
+    alone = {
+        name: measured(f"{name} alone", replies, await replay(replies, [name], []))
+        for name in MODELS
+    }
+    rows = [("route", "accuracy", "cost", "escalated", "accepted", "random mix, same cost")]
+    rows += [route.row() for route in alone.values()]
     for names in LADDERS:
-        title = " > ".join(names)
-        results = await replay(replies, names, [schema])
-        rows.append(row_of(title, replies, results))
         # The last tier is trusted as it is: nobody stands above it to ask.
-        results = await replay(replies, names, [schema, sure.for_tiers(*names[:-1])])
-        rows.append(row_of(f"{title}, stated >= .9", replies, results))
+        judged = {"": [schema], ", stated >= .9": [schema, sure.for_tiers(*names[:-1])]}
+        for suffix, validators in judged.items():
+            results = await replay(replies, names, validators)
+            route = measured(" > ".join(names) + suffix, replies, results)
+            rows.append(route.row(mixture(alone[names[0]], alone[names[-1]], route.cost_usd)))
     return table(f"BoolQ, {len(replies.questions)} questions", rows)
 
 

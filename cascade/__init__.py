@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cascade.composition import at_least, weighted
 from cascade.context import Context
 from cascade.decorator import Cascade, cascade
 from cascade.errors import (
@@ -39,7 +40,7 @@ from cascade.types import (
     Usage,
     Verdict,
 )
-from cascade.validation import Validator, at_least, validator, weighted
+from cascade.validation import Validator, validator
 
 __all__ = [
     "Answer",

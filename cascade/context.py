@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from cascade.errors import ConfigError
-from cascade.metering import Handover, invoke, send
+from cascade.metering import Handover, billing, invoke, send
 from cascade.types import Answer, Attempt, Charge, Request
 
 if TYPE_CHECKING:
@@ -89,6 +90,12 @@ class Context:
         from anyio import current_time
 
         return max(0.0, self._deadline - current_time())
+
+    def billed_to(self, purpose: str) -> AbstractContextManager[None]:
+        """Inside of it every call of a tier is billed to this attempt, for `purpose`."""
+        if self.tier is None:
+            return nullcontext()
+        return billing(self.tier, purpose, self._charges)
 
     @property
     def can_sample(self) -> bool:

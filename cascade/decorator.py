@@ -74,7 +74,7 @@ class Cascade:
     ) -> None:
         self.name = name
         self.tiers = _checked_tiers(tiers)
-        self.validators = tuple(as_validator(validator) for validator in validators)
+        self.validators = _checked_validators(validators)
         self.paths: Mapping[str, Path] = dict(paths or {})
         thresholds = thresholds or {}
         check_on_exhausted("the cascade", on_exhausted)
@@ -111,8 +111,9 @@ class Cascade:
                     )
         if feedback and len(self.tiers) == 1:
             raise ConfigError("feedback=True has no effect with one tier; add one, or use reasks=1")
-        if reasks and not self.validators:
-            raise ConfigError(f"reasks={reasks} has no effect without validators; add one")
+        for option, given in (("feedback=True", feedback), (f"reasks={reasks}", reasks)):
+            if given and not self.validators:
+                raise ConfigError(f"{option} has no effect without validators; add one")
 
     @classmethod
     def from_config(cls, file: str | PathLike[str], name: str | None = None) -> Cascade:
@@ -133,12 +134,13 @@ class Cascade:
         """
         if path is None:
             return self._plan
-        try:
-            return self._plans[path]
-        except KeyError:
+        if not isinstance(path, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"path is a {type(path).__name__}; give the name of one in paths")
+        if path not in self._plans:
             raise ConfigError(
                 f"the cascade has no path {path!r}; {did_you_mean(path, self._plans)}"
-            ) from None
+            )
+        return self._plans[path]
 
     async def run(
         self,
@@ -198,6 +200,8 @@ cascade = Cascade
 
 
 def _checked_tiers(tiers: Iterable[Tier]) -> tuple[Tier, ...]:
+    if isinstance(tiers, Tier | str):
+        raise ConfigError("tiers is one tier; put it in a list, as in tiers=[small]")
     ladder = tuple(tiers)
     if not ladder:
         raise ConfigError("a cascade has no tiers; give it at least one, cheapest first")
@@ -211,3 +215,11 @@ def _checked_tiers(tiers: Iterable[Tier]) -> tuple[Tier, ...]:
             raise ConfigError(f"two tiers are named {tier.name!r}; give each a name of its own")
         seen.add(tier.name)
     return ladder
+
+
+def _checked_validators(
+    validators: Iterable[Validator | Judges | str],
+) -> tuple[Validator, ...]:
+    if isinstance(validators, Validator | str) or callable(validators):
+        raise ConfigError("validators is one validator; put it in a list, as in validators=[mine]")
+    return tuple(as_validator(validator) for validator in validators)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -21,7 +22,7 @@ from cascade.logs import warn
 from cascade.metering import Handover, invoke
 from cascade.routing import Plan, Rung
 from cascade.types import UNSET, Answer, Attempt, Result, Verdict
-from cascade.validation import judge_together
+from cascade.validation import crashed, judge_together
 
 __all__ = ["climb", "failure"]
 
@@ -121,6 +122,8 @@ async def _ask_and_judge(
     except ConfigError:
         raise  # a mistake in the program, not a tier that broke
     except Exception as error:
+        if isinstance(error, TypeError):
+            _check_arguments(run, rung)
         _broke(run, attempt, error)
         return
     attempt.call_s = run.plan.clock() - started
@@ -147,10 +150,13 @@ async def _judge(
 ) -> None:
     """All free validators; then, if they all passed, the paid ones at once."""
     for validator in rung.free:
-        if validator.inline:
-            verdict = validator.judge_inline(answer, context)
-        else:
-            verdict = await validator.judge(answer, context)
+        try:
+            if validator.inline:
+                verdict = validator.judge_inline(answer, context)
+            else:
+                verdict = await validator.judge(answer, context)
+        except Exception as error:  # a user's own kind of Validator, which promises not to
+            verdict = crashed(validator, error)
         verdicts.append(verdict)
     if rung.paid and all(verdict.status == "passed" for verdict in verdicts):
         verdicts.extend(await judge_together(rung.paid, answer, context))
@@ -167,6 +173,15 @@ def _broke(run: _Run, attempt: Attempt, error: Exception) -> None:
         tier=attempt.tier,
         error=attempt.reason,
     )
+
+
+def _check_arguments(run: _Run, rung: Rung) -> None:
+    """Raises TypeError, as any function does, when the caller's arguments do not fit."""
+    try:
+        signature = inspect.signature(run.call)
+    except (TypeError, ValueError):
+        return
+    signature.bind(rung.tier, *run.args, **run.kwargs)
 
 
 def _skip_the_rest(run: _Run) -> None:

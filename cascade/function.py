@@ -32,6 +32,10 @@ class CascadeFunction(Generic[P, R]):
 
     __slots__ = ("__dict__", "__weakref__", "_function", "_is_method", "_plan", "cascade")
 
+    # From the wrapped function.
+    __name__: str
+    __qualname__: str
+
     def __init__(
         self, function: Callable[..., Awaitable[Any]], cascade: Cascade, plan: Plan
     ) -> None:
@@ -60,10 +64,13 @@ class CascadeFunction(Generic[P, R]):
                 value cannot be marked as rejected. Use `run` for the best one.
             DeadlineExceeded: the path's budget ran out first.
         """
+        if self._is_method:  # reached through the class: the instance comes first, as in Python
+            value: R = await self._bound(args)(*args[1:], **kwargs)
+            return value
         result = await climb(self._plan, self._function, args, kwargs)
         if not result.accepted:
             raise failure(result, self._plan.budget_s)
-        value: R = result.value
+        value = result.value
         return value
 
     async def run(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
@@ -74,6 +81,8 @@ class CascadeFunction(Generic[P, R]):
                 one is returned instead, `accepted` False.
             DeadlineExceeded: the path's budget ran out first; likewise.
         """
+        if self._is_method:
+            return await self._bound(args).run(*args[1:], **kwargs)
         result = await climb(self._plan, self._function, args, kwargs)
         if not result.accepted and self._plan.on_exhausted == "raise":
             raise failure(result, self._plan.budget_s)
@@ -88,12 +97,22 @@ class CascadeFunction(Generic[P, R]):
         return self._sibling(self._function, self.cascade.plan(path))
 
     def __get__(self, instance: Any, owner: type | None = None) -> CascadeFunction[P, R]:
-        if instance is None and not isinstance(self._function, classmethod | staticmethod):
+        if instance is None and not _binds_to_classes(self._function):
             return self
-        return self._sibling(self._function.__get__(instance, owner), self._plan)
+        bind = getattr(self._function, "__get__", None)
+        if bind is None:
+            return self  # a partial or another callable object: Python does not bind those
+        return self._sibling(bind(instance, owner), self._plan)
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._is_method = True
+        # A method only where it was defined: a function can be stored in any class.
+        home = getattr(self, "__qualname__", "").rpartition(".")[0]
+        self._is_method = home == owner.__qualname__ and inspect.isfunction(self._function)
+
+    def _bound(self, args: tuple[Any, ...]) -> CascadeFunction[..., Any]:
+        if not args:
+            raise TypeError(f"{self.__qualname__} is a method; call it on an instance")
+        return self.__get__(args[0])
 
     def _sibling(
         self, function: Callable[..., Awaitable[Any]], plan: Plan
@@ -110,11 +129,22 @@ class CascadeFunction(Generic[P, R]):
         is_bound = inspect.ismethod(self._function)
         signature = inspect.signature(function)
         parameters = list(signature.parameters.values())
-        if is_bound or (self._is_method and not isinstance(self._function, staticmethod)):
-            kept = parameters[2:] if is_bound else [parameters[0], *parameters[2:]]
+        if is_bound:
+            kept = parameters[2:]
+        elif self._is_method:
+            kept = [parameters[0], *parameters[2:]]
         else:
             kept = parameters[1:]
         return signature.replace(parameters=kept)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal as bound methods are: the same function on the same plan."""
+        if not isinstance(other, CascadeFunction):
+            return NotImplemented
+        return bool(other._function == self._function and other._plan is self._plan)
+
+    def __hash__(self) -> int:
+        return hash((self._function, id(self._plan)))
 
     def __repr__(self) -> str:
         name = getattr(self, "__qualname__", repr(self._function))
@@ -125,6 +155,10 @@ class CascadeMethod(Protocol[S, P, R]):
     """How type checkers see a `CascadeFunction` in a class: the tier comes after `self`."""
 
     def __get__(self, instance: S, owner: type | None = None) -> CascadeFunction[P, R]: ...
+
+
+def _binds_to_classes(function: Any) -> bool:
+    return isinstance(function, classmethod | staticmethod)
 
 
 def _check(function: Any) -> None:

@@ -6,7 +6,8 @@ is billed, however deep it is called and whatever the function makes of the answ
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from cascade.types import NO_USAGE, Answer, Attempt, Charge, Message, Request, U
 if TYPE_CHECKING:
     from cascade.tier import Tier
 
-__all__ = ["Handover", "Invocation", "current_invocation", "handover", "invoke", "send"]
+__all__ = ["Handover", "Invocation", "billing", "current_invocation", "handover", "invoke", "send"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +64,45 @@ class Invocation:
         handover: what an earlier attempt hands over. None: nothing.
         charges: one for each `Tier.chat` so far.
         answers: those that came back.
+        sinks: every bill a charge belongs on: this invocation's own, the attempt's, and those of
+            the cascades around this one.
         request: the last one sent. None: none was sent through the tier.
     """
 
-    __slots__ = ("_handed_over", "answers", "charges", "handover", "purpose", "request", "tier")
+    __slots__ = (
+        "_handed_over",
+        "answers",
+        "charges",
+        "handover",
+        "purpose",
+        "request",
+        "sinks",
+        "tier",
+    )
 
-    def __init__(self, tier: Tier, purpose: str, handover: Handover | None) -> None:
+    def __init__(
+        self,
+        tier: Tier,
+        purpose: str,
+        handover: Handover | None,
+        charges: list[Charge],
+        outer: Invocation | None,
+    ) -> None:
         self.tier = tier
         self.purpose = purpose
         self.handover = handover
         self.charges: list[Charge] = []
         self.answers: list[Answer[Any]] = []
         self.request: Request | None = None
+        self.sinks: tuple[list[Charge], ...] = (self.charges, charges)
+        if outer is not None:
+            self.sinks += tuple(sink for sink in outer.sinks if sink is not charges)
         self._handed_over = False
+
+    def bill(self, charge: Charge) -> None:
+        """Put a charge on every bill it belongs on."""
+        for sink in self.sinks:
+            sink.append(charge)
 
     def prepare(self, request: Request) -> Request:
         """The request to send: the first one of an invocation carries the handover."""
@@ -122,28 +149,32 @@ async def invoke(
     Returns:
         the answer, and the last request sent through the tier (None: none was).
     """
-    outer = _current.get()
-    invocation = Invocation(tier, purpose, handover)
+    invocation = Invocation(tier, purpose, handover, charges, _current.get())
     token = _current.set(invocation)
     billed = invocation.charges
     try:
         answer = understand(await call(tier, *args, **kwargs))
-        if not billed:
-            billed.append(Charge(tier.name, tier.price, answer.usage, purpose))
+        if not billed or _is_unbilled(answer, invocation):
+            invocation.bill(Charge(tier.name, tier.price, answer.usage, purpose))
         elif answer.usage is None and len(invocation.answers) == 1:
             answer = _with_facts_of(invocation.answers[0], answer)
-        elif _is_unbilled(answer, invocation):
-            billed.append(Charge(tier.name, tier.price, answer.usage, purpose))
         return answer, invocation.request
     except BaseException as error:
         if not billed:
-            billed.append(Charge(tier.name, tier.price, usage_of(error), purpose))
+            invocation.bill(Charge(tier.name, tier.price, usage_of(error), purpose))
         raise
     finally:
         _current.reset(token)
-        charges.extend(billed)
-        if outer is not None:  # a cascade inside of a cascade: its bill is part of the outer one
-            outer.charges.extend(billed)
+
+
+@contextmanager
+def billing(tier: Tier, purpose: str, charges: list[Charge]) -> Generator[None]:
+    """Inside of it every `Tier.chat` is put on `charges`, though it is no answer of `tier`."""
+    token = _current.set(Invocation(tier, purpose, None, charges, _current.get()))
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def _is_unbilled(answer: Answer[Any], invocation: Invocation) -> bool:

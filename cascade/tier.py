@@ -74,9 +74,9 @@ class Tier:
         self.price = price
         self.base_url = base_url
         self.api_key = Secret(api_key) if isinstance(api_key, str) else api_key
-        self.headers = dict(headers or {})
-        self.params = dict(params or {})
-        self.drop_params = frozenset(drop_params)
+        self.headers = _mapping(name, "headers", headers)
+        self.params = _mapping(name, "params", params)
+        self.drop_params = _names(name, drop_params)
         self.timeout_s = timeout_s
         self._call = call
         self._provider: providers.Provider | None = None
@@ -88,6 +88,16 @@ class Tier:
             raise ConfigError(
                 f"tier {self.name!r}: price is a {type(self.price).__name__}; "
                 "write Price(input=..., output=...) in USD per million tokens"
+            )
+        if self.params.get("stream"):
+            raise ConfigError(
+                f"tier {self.name!r}: params has stream=True; leave it out: an answer is judged "
+                "whole before any of it is returned"
+            )
+        if self.model is not None and not isinstance(self.model, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                f"tier {self.name!r}: model is a {type(self.model).__name__}; "
+                "write it like 'openai:gpt-5-nano'"
             )
         if self.model is not None and self._call is not None:
             raise ConfigError(f"tier {self.name!r} has both model and call; give one of them")
@@ -141,7 +151,7 @@ class Tier:
     ) -> Answer[Any]:
         # On the bill before it is sent: a call that is cancelled half-way was still made.
         charge = Charge(self.name, self.price, None, invocation.purpose)
-        invocation.charges.append(charge)
+        invocation.bill(charge)
         prepared = invocation.prepare(request).with_params(self.params)
         try:
             answer = understand(await send(prepared))
@@ -173,3 +183,19 @@ class Tier:
     def __repr__(self) -> str:
         model = f", model={self.model!r}" if self.model else ""
         return f"Tier({self.name!r}{model}, price={self.price!r})"
+
+
+def _mapping(tier: str, option: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    if given is not None and not isinstance(given, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(
+            f"tier {tier!r}: {option} is a {type(given).__name__}; give a mapping of names"
+        )
+    return dict(given or {})
+
+
+def _names(tier: str, given: Iterable[str]) -> frozenset[str]:
+    if isinstance(given, str):
+        raise ConfigError(
+            f"tier {tier!r}: drop_params is the text {given!r}; give a list, as in [{given!r}]"
+        )
+    return frozenset(given)

@@ -170,7 +170,7 @@ class Price:
         ConfigError: a price is negative or not a finite number.
     """
 
-    __slots__ = ("_given", "_per_token")
+    __slots__ = ("_per_token",)
 
     def __init__(
         self,
@@ -356,6 +356,10 @@ class Request:
             if "messages" not in body:
                 raise ConfigError('a request body has no "messages"')
             return cls(body.pop("messages"), **body)
+        if not isinstance(source, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                f"a request is a {type(source).__name__}; give text, messages or a body"
+            )
         return cls(source)
 
     def with_params(self, defaults: Mapping[str, Any]) -> Request:

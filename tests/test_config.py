@@ -233,7 +233,7 @@ paths.fast.direct = "lare"
         (VALID + "[tiers.a]\nmodel = 'openai:x'\nparams.x = [nan]\n", "it should hold finite"),
         ("", "cascades: it is required; add it"),
         (TIERS + "[cascades]\n", "cascades: it should not be empty"),
-        (VALID + "feedback = true\n[cascades.support.paths.a]\nfirst = 'large'\nlast = 'small'\n",
+        (VALID + "[cascades.support.paths.a]\nfirst = 'large'\nlast = 'small'\n",
          "first='large' stands above last='small'"),
         (VALID + "[cascades.support.paths.a]\nfirst = 'large'\ndirect = 'small'\n",
          r"paths\.a: a path is direct='small' and has first or last too"),

@@ -333,3 +333,93 @@ A, B = Tier("a"), Tier("b")
 def test_options_that_could_never_work_are_refused(options: Any, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         Cascade(**options)
+
+
+@anyio_test
+async def test_a_method_reached_through_its_class_takes_the_instance_first() -> None:
+    desk = Desk("d")
+    call: Any = Desk.method
+    assert await call(desk, "t") == "large d t"
+    assert (await call.run(desk, ticket="t")).value == "large d t"
+    with pytest.raises(TypeError, match=r"Desk\.method is a method; call it on an instance"):
+        await call()
+
+
+@anyio_test
+async def test_a_function_stored_in_a_class_stays_what_it_was() -> None:
+    @wrap
+    async def triage(tier: Tier, ticket: str) -> str:
+        return f"{tier.name} {ticket}"
+
+    class Holder:
+        handler = triage
+
+    assert str(inspect.signature(triage)) == "(ticket: 'str') -> 'str'"
+    assert await triage("t") == "large t"
+    assert Holder.handler is triage
+
+
+@anyio_test
+async def test_callable_objects_in_a_class_are_not_bound() -> None:
+    class Asks:
+        async def __call__(self, tier: Tier, ticket: str) -> str:
+            return f"{tier.name} {ticket}"
+
+    class Holder:
+        handler: Any = wrap(Asks())
+
+    assert await Holder().handler("t") == "large t"
+
+
+def test_the_same_method_of_the_same_object_is_equal() -> None:
+    desk = Desk("d")
+    assert desk.method == desk.method
+    assert hash(desk.method) == hash(desk.method)
+    assert desk.method != Desk("d").method
+    assert desk.method != desk.method.on("fast")
+    assert desk.method != "method"
+
+
+@anyio_test
+async def test_arguments_that_do_not_fit_are_the_callers_mistake() -> None:
+    asked: list[str] = []
+
+    @wrap
+    async def triage(tier: Tier, ticket: str) -> str:
+        asked.append(ticket)
+        return ticket
+
+    call: Any = triage
+    with pytest.raises(TypeError, match="missing a required argument: 'ticket'"):
+        await call()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'hurry'"):
+        await call("t", hurry=True)
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tiers": Tier("a")}, "tiers is one tier; put it in a list"),
+        ({"tiers": "small"}, "tiers is one tier; put it in a list"),
+        ({"validators": "finish_reason"}, "validators is one validator; put it in a list"),
+        ({"validators": lambda a, c: True}, "validators is one validator; put it in a list"),
+        ({"feedback": True}, "feedback=True has no effect without validators"),
+        ({"reasks": 1}, "reasks=1 has no effect without validators"),
+    ],
+)
+def test_a_cascade_that_cannot_work_says_so(options: dict[str, Any], message: str) -> None:
+    complete: dict[str, Any] = {"tiers": [Tier("a"), Tier("b")], **options}
+    with pytest.raises(ConfigError, match=message):
+        Cascade(**complete)
+
+
+@anyio_test
+async def test_what_is_no_path_or_no_request_says_so() -> None:
+    cascade = Cascade(tiers=[Tier("a", call=Scripted("yes"))], paths={"p": Path(budget_s=1)})
+    wrong_path: Any = Path(budget_s=1)
+    wrong_request: Any = None
+    with pytest.raises(ConfigError, match="path is a Path; give the name of one in paths"):
+        await cascade.run("?", path=wrong_path)
+    with pytest.raises(ConfigError, match="a request is a NoneType; give text, messages or a body"):
+        await cascade.run(wrong_request)

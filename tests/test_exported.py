@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pkgutil
 import subprocess
 import sys
 from types import ModuleType
@@ -78,3 +79,10 @@ def test_a_validator_that_does_not_exist_is_named() -> None:
     with pytest.raises(AttributeError, match=r"cascade\.validators has no validator 'no_such'"):
         _ = cascade.validators.no_such
     assert dir(cascade.validators) == cascade.validators.__all__
+
+
+def test_no_built_in_validator_is_hidden_by_its_module() -> None:
+    # A module of the same name would take its place once it was imported.
+    modules = {module.name for module in pkgutil.iter_modules(cascade.validators.__path__)}
+    assert modules.isdisjoint(cascade.validators.__all__)
+    assert set(cascade.validators.__all__) == cascade.validators.BUILT_IN

@@ -464,3 +464,43 @@ async def test_content_and_keys_stay_out_of_logs_errors_and_reprs(
     for secret in (PROMPT, REPLY, KEY):
         assert all(secret not in text for text in texts)
     gc.collect()
+
+
+# A kind of validator that a user wrote from the ground up may break its own promise.
+
+
+class Raises(Check):
+    """Judges nothing, and raises instead of abstaining."""
+
+    def judge_inline(self, answer: Answer[Any], context: Context) -> Verdict:
+        raise ZeroDivisionError
+
+    async def judge(self, answer: Answer[Any], context: Context | None = None) -> Verdict:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("cost", ["free", "paid"])
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_validator_class_that_raises_abstains(cost: Any, count: int) -> None:
+    mine = [Raises(f"mine{i}", is_good, cost=cost) for i in range(count)]
+    cascade = Cascade(tiers=[tier("a", answer("good"))], validators=mine, on_exhausted="best")
+    result = await cascade.run("?")
+    assert not result.accepted
+    assert [v.reason for v in result.attempts[0].verdicts] == ["crashed:ZeroDivisionError"] * count
+
+
+async def test_a_validator_that_chats_with_a_tier_by_itself_is_billed_once() -> None:
+    judge = tier("judge", answer("yes"))
+    inner = Cascade(tiers=[tier("inner", answer("yes"))])
+
+    async def asks(given: Answer[Any], context: Context) -> bool:
+        await judge.chat("is it good?")
+        await inner.run("and what do you say?")
+        await context.sample(purpose="again")
+        return True
+
+    cascade = Cascade(tiers=[tier("a", answer("good"))], validators=[asks])
+    result = await cascade.run("?")
+    charges = [(c.tier, c.purpose) for c in result.attempts[0].charges]
+    assert charges == [("a", "answer"), ("judge", "asks"), ("inner", "answer"), ("a", "again")]
+    assert result.cost_usd == Decimal("0.04")

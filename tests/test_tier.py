@@ -93,3 +93,20 @@ async def nothing(request: Request) -> None: ...
 def test_options_that_do_not_fit_are_named_with_their_mend(options: Any, says: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(says)):
         Tier(**{"name": "a", **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": 5}, "model is a int; write it like 'openai:gpt-5-nano'"),
+        ({"model": "openai:m", "headers": "k"}, "headers is a str; give a mapping"),
+        ({"model": "openai:m", "params": [1]}, "params is a list; give a mapping"),
+        ({"model": "openai:m", "params": {"stream": True}}, "params has stream=True; leave it out"),
+        ({"model": "openai:m", "drop_params": "seed"}, r"give a list, as in \['seed'\]"),
+    ],
+)
+def test_options_of_the_wrong_kind_name_the_right_one(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Tier("a", **options)

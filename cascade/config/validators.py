@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from cascade import registry
+from cascade.composition import at_least, weighted
 from cascade.config.mistakes import Mistakes
 from cascade.config.tables import (
     AllEntry,
@@ -22,7 +23,7 @@ from cascade.config.tables import (
 )
 from cascade.errors import ConfigError
 from cascade.tier import Tier
-from cascade.validation import Judges, Validator, at_least, weighted
+from cascade.validation import Judges, Validator
 
 __all__ = ["NESTED_ENTRY", "ValidatorBuilder", "entries_of", "nested_entry", "parts_of"]
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cascade.composition import weighted
 from cascade.context import Context
 from cascade.errors import ConfigError
 from cascade.types import Answer, Verdict
-from cascade.validation import Check, weighted
+from cascade.validation import Check
 from cascade.validators import calibrated, logprob
 
 
