@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import NoneType
 from typing import Any
 
-from cascade.types import Answer
+from cascade.errors import CascadeExhausted
+from cascade.types import Answer, Result
 
 Reader = Callable[[Any], Answer[Any]]
 
@@ -19,11 +21,13 @@ def understand(value: Any) -> Answer[Any]:
 
     An `Answer` is returned as it is. A response object of the OpenAI SDK (chat completions and
     responses) or the Anthropic SDK (messages) keeps its text, tool calls, finish reason, refusal,
-    log-probabilities and usage; `value` and `raw` are then the response object itself. Anything
-    else is a plain value.
+    log-probabilities and usage; `value` and `raw` are then the response object itself. So does the
+    `Result` of another cascade, without the usage: that is on the bill already. Anything else is a
+    plain value.
 
     Raises:
         BadResponseError: an SDK response object that has no answer in it.
+        CascadeExhausted: a `Result` that is not accepted: it must not be accepted here instead.
     """
     if type(value) is Answer:
         return value
@@ -31,6 +35,8 @@ def understand(value: Any) -> Answer[Any]:
         return Answer(value)
     if isinstance(value, Answer):
         return value  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, Result):
+        return _read_result(value)  # pyright: ignore[reportUnknownArgumentType]
     reader = _reader(value)
     return Answer(value) if reader is None else reader(value)
 
@@ -51,6 +57,12 @@ def _reader(value: Any) -> Reader | None:
         ):
             return _read_anthropic
     return None
+
+
+def _read_result(result: Result[Any]) -> Answer[Any]:
+    if not result.accepted or result.answer is None:
+        raise CascadeExhausted("the cascade inside of this call accepted no answer", result=result)
+    return replace(result.answer, value=result, raw=result, usage=None)
 
 
 def _read_openai_chat(response: Any) -> Answer[Any]:

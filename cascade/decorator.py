@@ -75,7 +75,7 @@ class Cascade:
         self.name = name
         self.tiers = _checked_tiers(tiers)
         self.validators = _checked_validators(validators)
-        self.paths: Mapping[str, Path] = dict(paths or {})
+        self.paths = _checked_paths(paths)
         thresholds = thresholds or {}
         check_on_exhausted("the cascade", on_exhausted)
         check_count("reasks", reasks, least=0)
@@ -215,6 +215,14 @@ def _checked_tiers(tiers: Iterable[Tier]) -> tuple[Tier, ...]:
             raise ConfigError(f"two tiers are named {tier.name!r}; give each a name of its own")
         seen.add(tier.name)
     return ladder
+
+
+def _checked_paths(paths: Mapping[str, Path] | None) -> Mapping[str, Path]:
+    if paths is not None and not isinstance(paths, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(
+            f'paths is a {type(paths).__name__}; give each a name, as in {{"live": Path(...)}}'
+        )
+    return dict(paths or {})
 
 
 def _checked_validators(

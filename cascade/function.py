@@ -6,7 +6,16 @@ import functools
 import inspect
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    overload,
+)
 
 from cascade.engine import climb, failure
 from cascade.errors import ConfigError
@@ -154,6 +163,11 @@ class CascadeFunction(Generic[P, R]):
 class CascadeMethod(Protocol[S, P, R]):
     """How type checkers see a `CascadeFunction` in a class: the tier comes after `self`."""
 
+    @overload
+    def __get__(
+        self, instance: None, owner: type[Any]
+    ) -> CascadeFunction[Concatenate[S, P], R]: ...
+    @overload
     def __get__(self, instance: S, owner: type | None = None) -> CascadeFunction[P, R]: ...
 
 

@@ -225,22 +225,26 @@ class Check(Validator):
         try:
             if self.timeout_s is None:
                 return self._settle(await self._ask(answer, context))
-            from anyio import move_on_after
+            from anyio import current_time, move_on_after
 
-            with move_on_after(self.timeout_s):
-                return self._settle(await self._ask(answer, context))
+            said: Any = None
+            with move_on_after(self.timeout_s) as scope:
+                said = await self._ask(answer, context)
+            # By the clock: a callable that blocks, or swallows its cancellation, comes back late.
+            if scope.cancelled_caught or current_time() >= scope.deadline:
+                return self._named(Verdict.abstained("timeout"))
+            return self._settle(said)
         except Exception as error:
             return self._crashed(error)
-        return self._named(Verdict.abstained("timeout"))
 
     async def _ask(self, answer: Answer[Any], context: Context) -> Judgement:
-        if self._in_thread:
-            from cascade.threads import run_in_thread
+        with context.billed_to(self.name):  # a worker thread inherits it
+            if self._in_thread:
+                from cascade.threads import run_in_thread
 
-            said = await run_in_thread(functools.partial(self._judges, answer, context))
-            return await said if inspect.isawaitable(said) else said
-        with context.billed_to(self.name):
-            said = self._judges(answer, context)
+                said = await run_in_thread(functools.partial(self._judges, answer, context))
+            else:
+                said = self._judges(answer, context)
             return await said if inspect.isawaitable(said) else said
 
     def _settle(self, said: Any) -> Verdict:

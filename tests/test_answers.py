@@ -16,10 +16,12 @@ from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 from pydantic import BaseModel, ConfigDict
 
+from cascade import Cascade, Price, Tier
 from cascade.answers import understand
 from cascade.errors import BadResponseError
 from cascade.providers.openai import read_completion
 from cascade.simulated import Reply, Server, script, serve, serve_models, simulated_models
+from cascade.testing import Scripted
 from cascade.types import Answer, TokenLogprob, ToolCall, Usage
 
 pytestmark = pytest.mark.asyncio
@@ -377,3 +379,27 @@ async def test_answers_are_returned_as_they_are() -> None:
 async def test_a_renamed_subclass_of_a_message() -> None:
     message = Message2.model_validate(MESSAGE)
     check_message(understand(message), message)
+
+
+# The results of other cascades
+
+
+async def test_a_result_keeps_the_facts_of_its_answer_and_is_not_billed_again() -> None:
+    said = Answer("yes", finish_reason="stop", usage=Usage(1, 2))
+    result = await Cascade(tiers=[Tier("a", call=Scripted(said))]).run("?")
+    answer = understand(result)
+    assert (answer.value, answer.text, answer.finish_reason) == (result, "yes", "stop")
+    assert answer.usage is None  # the cascade it comes from has billed it
+
+
+async def test_a_result_that_was_not_accepted_is_not_accepted_by_the_cascade_around_it() -> None:
+    inner = Cascade(
+        tiers=[Tier("a", call=Scripted(Answer("bad")), price=Price.free())],
+        validators=[lambda answer, context: False],
+        on_exhausted="best",
+    )
+    outer = Cascade(
+        tiers=[Tier("inner", call=inner.run), Tier("b", call=Scripted(Answer("good")))],
+    )
+    result = await outer.run("?")
+    assert (result.value, result.attempts[0].reason) == ("good", "CascadeExhausted")

@@ -403,6 +403,7 @@ async def test_arguments_that_do_not_fit_are_the_callers_mistake() -> None:
         ({"tiers": Tier("a")}, "tiers is one tier; put it in a list"),
         ({"tiers": "small"}, "tiers is one tier; put it in a list"),
         ({"validators": "finish_reason"}, "validators is one validator; put it in a list"),
+        ({"paths": [Path(budget_s=1)]}, "paths is a list; give each a name"),
         ({"validators": lambda a, c: True}, "validators is one validator; put it in a list"),
         ({"feedback": True}, "feedback=True has no effect without validators"),
         ({"reasks": 1}, "reasks=1 has no effect without validators"),

@@ -12,6 +12,7 @@ from cascade import (
     Attempt,
     Cascade,
     CascadeExhausted,
+    Context,
     Price,
     ProviderError,
     Request,
@@ -25,6 +26,7 @@ from cascade import (
 )
 from cascade.metering import Handover, current_invocation, invoke, send, usage_of
 from cascade.testing import HANG, Scripted
+from cascade.validation import Check
 
 pytestmark = pytest.mark.anyio
 
@@ -154,6 +156,17 @@ async def test_a_chat_deep_in_a_worker_thread_is_billed() -> None:
         return await anyio.to_thread.run_sync(lambda: anyio.from_thread.run(tier.chat, text))
 
     assert usages(await billed(deep)) == [ONE]
+
+
+async def test_a_chat_of_a_validator_in_a_worker_thread_is_billed_to_it() -> None:
+    def asks(answer: Answer[Any], context: Context) -> bool:
+        assert context.tier is not None
+        return bool(anyio.from_thread.run(context.tier.chat, "?").text)
+
+    check = Check("asks", asks, blocking=True)
+    result = await Cascade(tiers=[tier(chat(), chat("yes", TWO))], validators=[check]).run("q")
+    charges = result.attempts[0].charges
+    assert [(c.purpose, c.usage) for c in charges] == [("answer", ONE), ("asks", TWO)]
 
 
 async def test_chats_with_another_tier_are_billed_at_its_price() -> None:

@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, cast
@@ -279,6 +280,25 @@ async def test_what_is_left_after_a_timeout_has_ended() -> None:
 
     assert (await Check("hangs", hangs, timeout_s=0.001).judge(ANSWER)).reason == "timeout"
     assert ended == ["hangs"]
+
+
+@pytest.mark.anyio
+async def test_a_validator_that_comes_back_after_its_timeout_abstains_whatever_it_says() -> None:
+    async def swallows(answer: Answer[Any], context: Context) -> bool:
+        with suppress(anyio.get_cancelled_exc_class()):
+            await anyio.sleep_forever()
+        return True
+
+    async def shielded(answer: Answer[Any], context: Context) -> bool:
+        late = anyio.current_time() + 0.01
+        with anyio.CancelScope(shield=True):
+            while anyio.current_time() < late:
+                await checkpoint()
+        return True
+
+    for judges in (swallows, shielded):
+        verdict = await Check("late", judges, timeout_s=0.001).judge(ANSWER)
+        assert (verdict.status, verdict.reason) == ("abstained", "timeout")
 
 
 @pytest.mark.anyio

@@ -62,17 +62,22 @@ def init(
         facts = {"file": str(file), "keys": found.hosted, "local": found.local, "ladder": models}
         write(as_json(facts))
     else:
-        write(_told(file, found, models))
+        seen = "Did not look for keys or local models." if simulated else _seen(found)
+        write(_told(file, seen, models))
     return ExitCode.OK
 
 
-def _told(file: Path, found: Found, models: list[str]) -> str:
+def _seen(found: Found) -> str:
     seen = [f"a key for {name}" for name in found.hosted]
     seen += [f"the local model {model}" for model in found.local]
     shown = ", ".join(seen) if seen else "no keys and no local models, so the models are simulated"
+    return f"Found {shown}."
+
+
+def _told(file: Path, seen: str, models: list[str]) -> str:
     option = "" if file == Path("cascade.toml") else f" --config {file}"
     return (
-        f"Found {shown}.\n"
+        f"{seen}\n"
         f"Wrote {file} with the ladder {' > '.join(models)}.\n\n"
         f"Next:\n  cascade check{option and f' {file}'}\n"
         f'  cascade run{option} "Name a prime number above 10."'

@@ -5,10 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from cascade.errors import NoAnswerError
+from cascade.errors import CascadeError, NoAnswerError
 from cascade.types import Attempt, Result, Verdict
 
-__all__ = ["Row", "error_row", "result_row"]
+__all__ = ["Row", "error_row", "mishap", "result_row"]
 
 Row: TypeAlias = dict[str, Any]
 """The keys are part of the command line's contract; docs/cli.md says what each means."""
@@ -43,6 +43,11 @@ def error_row(error: Exception, message: str) -> Row:
     }
 
 
+def mishap(attempt: Attempt) -> str | None:
+    """What broke, in words that hold no content. None when nothing broke, or cannot be told."""
+    return str(attempt.error) if isinstance(attempt.error, CascadeError) else None
+
+
 def _error(error: Exception, message: str) -> Row:
     return {"type": type(error).__name__, "message": message}
 
@@ -56,6 +61,7 @@ def _attempt(attempt: Attempt) -> Row:
         "latency_s": round(attempt.latency_s, 6),
         "cost_usd": _money(attempt.cost_usd),
         "verdicts": [_verdict(verdict) for verdict in attempt.verdicts],
+        "error": mishap(attempt),
     }
 
 

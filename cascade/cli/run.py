@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import anyio
 from cyclopts import Parameter
@@ -14,7 +15,7 @@ from cyclopts.validators import Number
 
 from cascade.cli.codes import ExitCode
 from cascade.cli.output import Common, as_json, configure_logs, say, seconds, usd, write
-from cascade.cli.rows import result_row
+from cascade.cli.rows import mishap, result_row
 from cascade.config import load
 from cascade.decorator import Cascade
 from cascade.errors import ConfigError, NoAnswerError
@@ -34,17 +35,20 @@ class Many:
     """Where the rows of --file go. Left out: stdout."""
     fresh: Annotated[bool, Parameter(negative="")] = False
     """Overwrite --output instead of going on with it."""
-    concurrency: Annotated[int, Parameter(validator=Number(gte=1, lte=1000))] = 8
-    """How many requests are under way at once."""
+    concurrency: Annotated[int | None, Parameter(validator=Number(gte=1, lte=1000))] = None
+    """How many requests are under way at once. Left out: 8."""
 
 
+DEFAULT_CONCURRENCY: Final = 8
+
+_UNKNOWN_OPTION: Final = re.compile(r"--\w[\w-]*(=.*)?")
 _COMMON = Common()
 _MANY = Many()
 
 
 def run(
     prompt: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
-    *,
+    *more: Annotated[str, Parameter(show=False)],
     config: Annotated[Path, Parameter(name=["--config", "-c"])] = Path("cascade.toml"),
     cascade: str | None = None,
     path: str | None = None,
@@ -71,6 +75,8 @@ def run(
     ----------
     prompt
         The request; `-` reads it from stdin.
+    more
+        Words that were meant to be in the prompt.
     config
         The configuration file.
     cascade
@@ -81,6 +87,7 @@ def run(
         Show on stderr what each tier did.
     """
     configure_logs(common.log_level)
+    _check_prompt(prompt, more)
     _check_options(prompt, many, story)
     chosen = load(config).cascade(cascade)
     chosen.plan(path)  # a path that does not exist is told before anything is sent
@@ -88,6 +95,16 @@ def run(
         return _run_file(chosen, many.file, path, many, json=common.json)
     text = sys.stdin.read() if prompt == "-" else prompt or ""
     return _run_one(chosen, text, path, story=story, json=common.json)
+
+
+def _check_prompt(prompt: str | None, more: tuple[str, ...]) -> None:
+    if prompt is not None and _UNKNOWN_OPTION.fullmatch(prompt):
+        raise ConfigError(
+            f"there is no option {prompt}; `cascade run --help` lists them "
+            "(a prompt that looks like one comes from stdin: `cascade run -`)"
+        )
+    if more:
+        raise ConfigError('a prompt of several words goes in quotes, as in `cascade run "..."`')
 
 
 def _check_options(prompt: str | None, many: Many, story: bool) -> None:
@@ -100,6 +117,8 @@ def _check_options(prompt: str | None, many: Many, story: bool) -> None:
         raise ConfigError("--output goes with --file; a single answer goes to stdout")
     if many.fresh and many.output is None:
         raise ConfigError("--fresh goes with --output")
+    if many.concurrency is not None and many.file is None:
+        raise ConfigError("--concurrency goes with --file; a prompt is one request")
     if story and many.file is not None:
         raise ConfigError("--story goes with a prompt; the rows of --file hold every attempt")
 
@@ -113,7 +132,7 @@ def _run_file(cascade: Cascade, file: Path, path: str | None, many: Many, *, jso
         path,
         many.output,
         fresh=many.fresh,
-        concurrency=many.concurrency,
+        concurrency=many.concurrency or DEFAULT_CONCURRENCY,
         json=json,
     )
 
@@ -133,6 +152,9 @@ def _run_one(cascade: Cascade, prompt: str, path: str | None, *, story: bool, js
     elif error is None:
         write(result.value if isinstance(result.value, str) else as_json(result.value, indent=2))
     say(result.story() if story else _bill(result, error))
+    for attempt in result.attempts:
+        if words := mishap(attempt):
+            say(f"{attempt.tier}: {words}")
     if result.accepted:
         return ExitCode.OK
     return ExitCode.NO_ANSWER if result.answer is None else ExitCode.NOT_ACCEPTED

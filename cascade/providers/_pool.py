@@ -20,11 +20,26 @@ __all__ = ["close_connections", "send"]
 CONNECT_TIMEOUT_S: Final = 10.0
 IDLE_TIMEOUT_S: Final = 600.0  # without a byte moving; the path's budget is the real limit
 KEEP_ALIVE_S: Final = 30.0
-MAX_CONNECTIONS: Final = 1000
-MAX_IDLE_CONNECTIONS: Final = 100
+# Each time httpx's pool hands out a connection it looks at all of them, and for each idle one at
+# all of them again: at 100 connections that takes 2 ms. So a server's connections are kept in many
+# small pools, the first ones filled first.
+CONNECTIONS_PER_POOL: Final = 8
 
 _Lifetime = AsyncGenerator[httpx.AsyncClient, None]
-_Pools = dict[str, tuple[_Lifetime, httpx.AsyncClient]]
+
+
+class _Pool:
+    """One small pool of connections, and how many calls are using it."""
+
+    __slots__ = ("client", "in_use", "lifetime")
+
+    def __init__(self, lifetime: _Lifetime, client: httpx.AsyncClient) -> None:
+        self.lifetime = lifetime
+        self.client = client
+        self.in_use = 0
+
+
+_Pools = dict[str, list[_Pool]]
 _open: RunVar[_Pools] = RunVar("cascade_http_clients")
 
 
@@ -37,16 +52,21 @@ async def send(
         httpx.HTTPError: there was no whole answer.
         httpx.InvalidURL: the address is none.
     """
-    client = await _client(base_url)
+    pool = await _free_pool(base_url)
+    client = pool.client
     request = client.build_request("POST", base_url + path, content=content, headers=headers)
     request.stream = _Whole(content)
-    response = await client.send(request, stream=True)
+    pool.in_use += 1
     try:
-        # Raw, and decoded afterwards: a decoder that fails half-way would leave the connection's
-        # async generators to the garbage collector.
-        raw = b"".join([chunk async for chunk in response.aiter_raw()])
+        response = await client.send(request, stream=True)
+        try:
+            # Raw, and decoded afterwards: a decoder that fails half-way would leave the
+            # connection's async generators to the garbage collector.
+            raw = b"".join([chunk async for chunk in response.aiter_raw()])
+        finally:
+            await response.aclose()
     finally:
-        await response.aclose()
+        pool.in_use -= 1
     return httpx.Response(response.status_code, headers=response.headers, content=raw)
 
 
@@ -54,8 +74,9 @@ async def close_connections() -> None:
     """Close the connections of this event loop now; they are closed at its end anyway."""
     pools = _pools()
     while pools:
-        _, (lifetime, _client) = pools.popitem()
-        await lifetime.aclose()
+        _, of_server = pools.popitem()
+        for pool in of_server:
+            await pool.lifetime.aclose()
 
 
 class _Whole(httpx.AsyncByteStream):
@@ -89,14 +110,17 @@ def _pools() -> _Pools:
         return pools
 
 
-async def _client(base_url: str) -> httpx.AsyncClient:
-    pools = _pools()
-    if base_url not in pools:
-        # An event loop closes the async generators that were begun in it when it ends: that is
-        # what closes the connections, without anything for the user to do.
-        lifetime = _lifetime(base_url)
-        pools[base_url] = (lifetime, await anext(lifetime))
-    return pools[base_url][1]
+async def _free_pool(base_url: str) -> _Pool:
+    of_server = _pools().setdefault(base_url, [])
+    for pool in of_server:
+        if pool.in_use < CONNECTIONS_PER_POOL:
+            return pool
+    # An event loop closes the async generators that were begun in it when it ends: that is what
+    # closes the connections, without anything for the user to do.
+    lifetime = _lifetime(base_url)
+    pool = _Pool(lifetime, await anext(lifetime))
+    of_server.append(pool)
+    return pool
 
 
 async def _lifetime(base_url: str) -> _Lifetime:
@@ -104,8 +128,8 @@ async def _lifetime(base_url: str) -> _Lifetime:
         headers={"user-agent": "cascade-engine"},
         timeout=httpx.Timeout(IDLE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         limits=httpx.Limits(
-            max_connections=MAX_CONNECTIONS,
-            max_keepalive_connections=MAX_IDLE_CONNECTIONS,
+            max_connections=CONNECTIONS_PER_POOL,
+            max_keepalive_connections=CONNECTIONS_PER_POOL,
             keepalive_expiry=KEEP_ALIVE_S,
         ),
         verify=_certificates(),

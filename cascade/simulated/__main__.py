@@ -28,8 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--allow-remote", action="store_true", help="listen on an address others can reach"
     )
     options = parser.parse_args(arguments)
-    with suppress(KeyboardInterrupt):
-        anyio.run(_run, options)
+    try:
+        with suppress(KeyboardInterrupt):
+            anyio.run(_run, options)
+    except (OSError, ValueError) as error:  # a port that is taken, a host or speed that will not do
+        parser.error(str(error))
 
 
 async def _run(options: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ def test_init_check_and_run_work_at_once(command: Cli) -> None:
     written = command("init", "--simulated")
     assert written.code == 0
     assert "simulated:sim-small > simulated:sim-large" in written.out
+    assert "Found" not in written.out
     assert "cascade check" in written.out
     checked = command("check")
     assert (checked.code, checked.err) == (0, "")

@@ -139,6 +139,11 @@ def test_no_answer_at_all(cli: Cli) -> None:
     assert (done.code, done.out) == (3, "")
     assert "small failed (ProviderConnectionError); large failed (AuthenticationError)" in done.err
     assert "secret question" not in done.err
+    # What to mend is told for each tier.
+    assert "small: vllm:m: no connection to http://127.0.0.1:9" in done.err
+    assert "large: openai:x has no key: set the environment variable OPENAI_API_KEY" in done.err
+    (row,) = rows(cli("run", "--json", "x").out)
+    assert [a["error"] in done.err for a in row["attempts"]] == [True, True]
     write_lines({"prompt": prompt} for prompt in ("one", "two"))
     assert cli("run", "--file", "in.jsonl").code == 3
 
@@ -156,6 +161,11 @@ def test_logs_are_json_lines_where_stderr_is_no_terminal(cli: Cli) -> None:
         (["run"], "give a prompt"),
         (["run", "x", "--file", "in.jsonl"], "give a prompt"),
         (["run", " "], "the prompt is empty"),
+        (["run", "What", "is", "a", "prime?"], "goes in quotes"),
+        (["run", "--jsn"], "there is no option --jsn"),
+        (["run", "--jsn", "hi"], "there is no option --jsn"),
+        (["run", "--jsn=1"], "there is no option --jsn=1"),
+        (["run", "x", "--concurrency", "2"], "--concurrency goes with --file"),
         (["run", "x", "--output", "o"], "--output goes with --file"),
         (["run", "--file", "in.jsonl", "--fresh"], "--fresh goes with --output"),
         (["run", "--file", "in.jsonl", "--story"], "--story goes with a prompt"),

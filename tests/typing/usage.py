@@ -65,6 +65,7 @@ async def check() -> None:
     assert_type(await Desk().triage("x", limit=2), str)
     assert_type((await Desk().triage.on("fast").run("x")).value, str)
     assert_type(await Desk().answer("x"), float)
+    assert_type(await Desk.triage(Desk(), "x", limit=2), str)
     assert_type(plain.cascade, Cascade)
     assert_type(await Cascade(tiers=[small]).run("x", path="fast"), Result[Any])
 
@@ -73,6 +74,7 @@ async def mistakes() -> None:
     await plain(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await plain("x", hurry=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await plain("x", "y", "z")  # type: ignore[call-arg,arg-type]  # pyright: ignore[reportCallIssue]
+    await Desk.triage("x")  # type: ignore[arg-type,call-arg]  # pyright: ignore[reportCallIssue]
     await Desk().triage(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Path(budget=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Cascade(tiers=["small"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
