@@ -27,7 +27,7 @@ class Context:
         args, kwargs: what the wrapped function was called with, without the tier.
         path: the name of the path. None: no path.
         ask: 0 for the tier's first answer, 1 after the first re-ask, and so on.
-        attempts: the attempts of this call so far, this one last.
+        attempts: the attempts of this call so far, this one last. Not to be changed.
         cache: lets validators of one answer share work, such as its parsed JSON.
     """
 

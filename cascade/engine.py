@@ -16,13 +16,12 @@ from cascade.errors import (
     ConfigError,
     DeadlineExceeded,
     NoAnswerError,
-    ProviderTimeoutError,
 )
 from cascade.logs import warn
-from cascade.metering import Handover, invoke
+from cascade.metering import Handover, invoke, is_timeout
 from cascade.routing import Plan, Rung
 from cascade.types import UNSET, Answer, Attempt, Result, Verdict
-from cascade.validation import crashed, judge_together
+from cascade.validation import crashed, judge_together, sound
 
 __all__ = ["climb", "failure"]
 
@@ -80,11 +79,14 @@ async def _climb(run: _Run) -> Decision:
         attempt = Attempt(rungs[place].tier.name, ask)
         run.attempts.append(attempt)  # before it starts: a deadline must find it on record
         await _attempt(run, rungs[place], attempt, handover)
+        time_left_s = run.time_left_s()
+        if time_left_s is not None and time_left_s <= 0:
+            attempt.outcome, attempt.reason = "timed_out", "budget"  # however good: it is late
         decision = decide(
             attempt.outcome,
             rungs_left=len(rungs) - place - 1,
             reasks_left=run.plan.reasks - ask,
-            time_left_s=run.time_left_s(),
+            time_left_s=time_left_s,
         )
         if decision.move is Move.REASK:
             ask += 1
@@ -135,14 +137,18 @@ async def _ask_and_judge(
         run.kwargs,
         run.plan.path,
         attempt.ask,
-        run.attempts,
+        tuple(run.attempts),
         run.call,
         attempt.charges,
         run.deadline,
         handover,
     )
-    await _judge(rung, answer, context, attempt.verdicts)
-    attempt.outcome, attempt.reason = judgement(attempt.verdicts)
+    verdicts: list[Verdict] = []  # what validators can reach through the context decides nothing
+    try:
+        await _judge(rung, answer, context, verdicts)
+    finally:
+        attempt.verdicts = verdicts
+    attempt.outcome, attempt.reason = judgement(verdicts)
 
 
 async def _judge(
@@ -157,14 +163,14 @@ async def _judge(
                 verdict = await validator.judge(answer, context)
         except Exception as error:  # a user's own kind of Validator, which promises not to
             verdict = crashed(validator, error)
-        verdicts.append(verdict)
+        verdicts.append(sound(validator, verdict))
     if rung.paid and all(verdict.status == "passed" for verdict in verdicts):
         verdicts.extend(await judge_together(rung.paid, answer, context))
 
 
 def _broke(run: _Run, attempt: Attempt, error: Exception) -> None:
     attempt.error = error
-    attempt.outcome = "timed_out" if isinstance(error, ProviderTimeoutError) else "failed"
+    attempt.outcome = "timed_out" if is_timeout(error) else "failed"
     attempt.reason = type(error).__name__
     warn(
         "attempt_failed",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cascade.answers import understand
-from cascade.errors import ConfigError, ProviderError
+from cascade.errors import ConfigError, ProviderError, ProviderTimeoutError
 from cascade.types import NO_USAGE, Answer, Attempt, Charge, Message, Request, Usage
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ class Invocation:
         return request.followed_by(*self.handover.messages())
 
 
+_REFUSED = frozenset({400, 401, 403, 404, 409, 413, 422, 429, 503, 529})
+
 _current: ContextVar[Invocation | None] = ContextVar("cascade_invocation", default=None)
 
 
@@ -195,7 +197,22 @@ def usage_of(error: BaseException) -> Usage | None:
     """The tokens billed for a call that ended in `error`. None when unknown."""
     if isinstance(error, ConfigError):
         return NO_USAGE  # it was refused on this side
-    return error.usage if isinstance(error, ProviderError) else None
+    if isinstance(error, ProviderError):
+        return error.usage
+    # The SDKs' errors tell the status too, and what was refused was not billed.
+    refused = _is_sdks(error) and getattr(error, "status_code", None) in _REFUSED
+    return NO_USAGE if refused else None
+
+
+def is_timeout(error: Exception) -> bool:
+    """Whether the transport gave up waiting, ours or that of an SDK."""
+    return isinstance(error, ProviderTimeoutError | TimeoutError) or (
+        _is_sdks(error) and type(error).__name__ == "APITimeoutError"
+    )
+
+
+def _is_sdks(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] in ("openai", "anthropic")
 
 
 def _with_facts_of(chat: Answer[Any], answer: Answer[Any]) -> Answer[Any]:

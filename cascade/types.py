@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, TypeAlias, cast
 
 from cascade.errors import ConfigError
+from cascade.options import named_options
 
 if TYPE_CHECKING:
     # With a default, a bare `Answer` in a user's annotation is `Answer[Any]` under --strict too.
@@ -172,6 +173,7 @@ class Price:
 
     __slots__ = ("_per_token",)
 
+    @named_options
     def __init__(
         self,
         *,

@@ -350,6 +350,14 @@ def crashed(validator: Validator, error: Exception) -> Verdict:
     return Verdict("abstained", reason=f"crashed:{type(error).__name__}", validator=validator.name)
 
 
+def sound(validator: Validator, said: object) -> Verdict:
+    """The verdict itself; an abstention where a user's kind of Validator gave something else."""
+    if isinstance(said, Verdict):
+        return said
+    warn("validator_gave_no_verdict", validator=validator.name, type=type(said).__name__)
+    return Verdict("abstained", reason="not_a_verdict", validator=validator.name)
+
+
 async def judge_together(
     validators: Sequence[Validator], answer: Answer[Any], context: Context
 ) -> list[Verdict]:
@@ -358,7 +366,7 @@ async def judge_together(
 
     async def judge(place: int, one: Validator) -> None:
         try:
-            verdicts[place] = await one.judge(answer, context)
+            verdicts[place] = sound(one, await one.judge(answer, context))
         except Exception as error:
             verdicts[place] = crashed(one, error)
 

@@ -60,8 +60,8 @@ async def test_a_validator_knows_the_attempts_before() -> None:
     spy = Spy(False, False, True)
     await Cascade(tiers=[tier("x"), tier("y", name="b")], validators=[spy], reasks=1).run("?")
     assert [(c.tier.name, c.ask, len(c.attempts)) for c in spy.contexts if c.tier] == [
-        ("a", 0, 3),
-        ("a", 1, 3),
+        ("a", 0, 1),
+        ("a", 1, 2),
         ("b", 0, 3),
     ]
     assert spy.contexts[0].time_left_s is None

@@ -296,6 +296,50 @@ async def test_a_tier_timeout_escalates_within_the_budget() -> None:
     ]
 
 
+async def test_an_answer_that_comes_late_is_not_accepted_however_it_came_to_be_late() -> None:
+    import time
+
+    async def shields(request: Any) -> str:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(0.02)
+        return "good"
+
+    async def blocks(request: Any) -> str:
+        time.sleep(0.02)  # noqa: ASYNC251 - what a program should not do, and some do
+        return "good"
+
+    async def swallows(request: Any) -> str:
+        try:
+            await anyio.sleep_forever()
+        except BaseException:
+            return "good"
+        return "never"
+
+    for call in (shields, blocks, swallows):
+        cascade = Cascade(
+            tiers=[Tier("a", call=call), tier("b", "never asked")],
+            paths={"fast": Path(budget_s=0.01, on_exhausted="best")},
+        )
+        result = await cascade.run("?", path="fast")
+        assert (result.accepted, result.reason) == (False, "budget")
+        assert [a.outcome for a in result.attempts] == ["timed_out", "skipped"]
+
+
+async def test_a_validator_cannot_rewrite_the_record() -> None:
+    def meddles(answer: Answer[Any], context: Context) -> bool:
+        record: Any = context.attempts
+        record[-1].verdicts.clear()
+        assert not hasattr(record, "pop")
+        return True
+
+    cascade = Cascade(
+        tiers=[tier("a", answer("bad"))], validators=[is_good, meddles], on_exhausted="best"
+    )
+    result = await cascade.run("?")
+    assert not result.accepted
+    assert [v.status for v in result.attempts[0].verdicts] == ["failed", "passed"]
+
+
 # 4. Every attempt is billed; unknown is None, never 0; money adds up exactly.
 
 
@@ -477,6 +521,47 @@ class Raises(Check):
 
     async def judge(self, answer: Answer[Any], context: Context | None = None) -> Verdict:
         raise ZeroDivisionError
+
+
+class SaysYes(Check):
+    """Gives no verdict at all."""
+
+    def judge_inline(self, answer: Answer[Any], context: Context) -> Any:
+        return True
+
+    async def judge(self, answer: Answer[Any], context: Context | None = None) -> Any:
+        return True
+
+
+@pytest.mark.parametrize("cost", ["free", "paid"])
+async def test_a_validator_class_that_gives_no_verdict_abstains(cost: Any) -> None:
+    cascade = Cascade(
+        tiers=[tier("a", answer("good"))],
+        validators=[SaysYes("mine", is_good, cost=cost)],
+        on_exhausted="best",
+    )
+    result = await cascade.run("?")
+    assert [v.reason for v in result.attempts[0].verdicts] == ["not_a_verdict"]
+
+
+async def test_the_errors_of_an_sdk_are_billed_and_named_as_ours_are() -> None:
+    import httpx
+    import openai
+
+    request: Any = httpx.Request("POST", "http://127.0.0.1/")
+
+    def response(status: int) -> Any:
+        return httpx.Response(status, request=request)
+
+    refused = openai.RateLimitError("later", response=response(429), body=None)
+    broken = openai.InternalServerError("oh", response=response(500), body=None)
+    cascade = Cascade(
+        tiers=[tier("a", refused), tier("b", openai.APITimeoutError(request)), tier("c", broken)],
+        on_exhausted="best",
+    )
+    result = await cascade.run("?")
+    assert [a.outcome for a in result.attempts] == ["failed", "timed_out", "failed"]
+    assert [a.cost_usd for a in result.attempts] == [Decimal(0), None, None]
 
 
 @pytest.mark.parametrize("cost", ["free", "paid"])

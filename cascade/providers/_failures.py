@@ -129,7 +129,11 @@ def transport_error(who: str, origin: str, error: Exception) -> ProviderError:
     """The error for a request that got no HTTP answer."""
     import httpx
 
+    from cascade.providers._pool import AnswerTooLargeError
+
     name = type(error).__name__
+    if isinstance(error, AnswerTooLargeError):
+        return BadResponseError(f"{who}: the answer from {origin} is no answer: {error}")
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         return ProviderTimeoutError(
             f"{who}: no connection to {origin} in time ({name})", usage=NO_USAGE

@@ -25,6 +25,14 @@ KEEP_ALIVE_S: Final = 30.0
 # small pools, the first ones filled first.
 CONNECTIONS_PER_POOL: Final = 8
 
+# Far beyond any answer with all its log-probabilities; a server gone mad must not take the memory.
+MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
+
+
+class AnswerTooLargeError(httpx.TransportError):
+    """The server sends more than any answer is long."""
+
+
 _Lifetime = AsyncGenerator[httpx.AsyncClient, None]
 
 
@@ -62,12 +70,23 @@ async def send(
         try:
             # Raw, and decoded afterwards: a decoder that fails half-way would leave the
             # connection's async generators to the garbage collector.
-            raw = b"".join([chunk async for chunk in response.aiter_raw()])
+            raw = await _bounded(response)
         finally:
             await response.aclose()
     finally:
         pool.in_use -= 1
     return httpx.Response(response.status_code, headers=response.headers, content=raw)
+
+
+async def _bounded(response: httpx.Response) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_raw():
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise AnswerTooLargeError(f"more than {MAX_ANSWER_BYTES} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 async def close_connections() -> None:
