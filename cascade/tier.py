@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from anyio import CancelScope, current_time
+
 from cascade import providers
-from cascade.answers import understand
-from cascade.errors import ConfigError
-from cascade.metering import Invocation, current_invocation, usage_of
+from cascade.breaker import Breaker
+from cascade.delivery import Delivery, Deployment, Lane, TierCall
+from cascade.errors import ConfigError, ProviderTimeoutError
+from cascade.limits import Gate, Limits
+from cascade.metering import current_invocation
 from cascade.options import check_seconds, named_options
-from cascade.types import Answer, Charge, Message, Price, Request, Secret
+from cascade.retry import Retries
+from cascade.types import UNSET, Answer, Message, Price, Request, Secret, Unset
 
 __all__ = ["Tier"]
-
-TierCall = Callable[[Request], Awaitable[Any]]
 
 
 class Tier:
@@ -31,8 +34,18 @@ class Tier:
         headers: HTTP headers sent along with each request.
         params: request parameters for this tier, where a request does not say otherwise.
         drop_params: request parameters that this model does not take, left out on purpose.
-        timeout_s: seconds that one ask of this tier may take, its validators included; then it is
-            timed out and the call escalates. None: no limit but the path's budget.
+        latency_s: about how long one ask takes at its median, in seconds, for budgets to reckon
+            with until enough was seen. None: nothing is known at first.
+        timeout_s: seconds that one ask of this tier may take: on a rung, its validators included,
+            after which the call escalates; and each chat with it elsewhere, such as a judge's,
+            which then raises `ProviderTimeoutError`. None: no limit but the path's budget.
+        deployments: the model at several endpoints or with several keys, tried in this order
+            before the tier counts as failed. Empty: the tier's own endpoint is the only one.
+        retries: how often to try again what may pass. None: twice for a model behind an address,
+            never for a callable or a model in the process.
+        breaker: when an endpoint that keeps failing is left alone. None: never. Left out: the
+            usual `Breaker()` for a model behind an address, else none.
+        limits: how much may be under way at once and per minute. None: no limits.
 
     Raises:
         ConfigError: the options do not fit together.
@@ -40,15 +53,20 @@ class Tier:
 
     __slots__ = (
         "_call",
-        "_provider",
+        "_delivery",
         "api_key",
         "base_url",
+        "breaker",
+        "deployments",
         "drop_params",
         "headers",
+        "latency_s",
+        "limits",
         "model",
         "name",
         "params",
         "price",
+        "retries",
         "timeout_s",
     )
 
@@ -65,7 +83,12 @@ class Tier:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
         drop_params: Iterable[str] = (),
+        latency_s: float | None = None,
         timeout_s: float | None = None,
+        deployments: Sequence[Deployment] = (),
+        retries: int | Retries | None = None,
+        breaker: Breaker | Unset | None = UNSET,
+        limits: Limits | None = None,
     ) -> None:
         if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"a tier's name is {name!r}; give it a word, such as 'small'")
@@ -77,12 +100,26 @@ class Tier:
         self.headers = _mapping(name, "headers", headers)
         self.params = _mapping(name, "params", params)
         self.drop_params = _names(name, drop_params)
+        self.latency_s = latency_s
         self.timeout_s = timeout_s
+        self.deployments = tuple(deployments)
+        self.limits = limits
         self._call = call
-        self._provider: providers.Provider | None = None
+        self._delivery: Delivery | None = None
         self._check()
+        self._check_deployments()
+        remote = self._is_remote()
+        self.retries = _retries(retries, 2 if remote else 0)
+        self.breaker = (Breaker() if remote else None) if breaker is UNSET else breaker
+        self._check_unused()
+        if self.breaker is not None and not isinstance(self.breaker, Breaker):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                f"tier {name!r}: breaker is a {type(breaker).__name__}; write Breaker(...), or "
+                "None for none"
+            )
 
     def _check(self) -> None:
+        check_seconds(f"tier {self.name!r}: latency_s", self.latency_s)
         check_seconds(f"tier {self.name!r}: timeout_s", self.timeout_s)
         if self.price is not None and not isinstance(self.price, Price):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(
@@ -103,18 +140,64 @@ class Tier:
             raise ConfigError(f"tier {self.name!r} has both model and call; give one of them")
         if self._call is not None and not callable(self._call):
             raise ConfigError(f"tier {self.name!r}: call is not callable; give an async function")
-        if self.model is None or providers.split_model(self.model) is None:
-            self._refuse_unused("base_url", "api_key", "headers", "drop_params")
-        if self.model is None and self._call is None:
-            self._refuse_unused("params")
+        if self.limits is not None and not isinstance(self.limits, Limits):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                f"tier {self.name!r}: limits is a {type(self.limits).__name__}; "
+                "write Limits(concurrency=..., ...)"
+            )
+
+    def _check_deployments(self) -> None:
+        named = self.model is not None and providers.split_model(self.model) is not None
+        for one in self.deployments:
+            if not isinstance(one, Deployment):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ConfigError(
+                    f"tier {self.name!r}: a deployment is a {type(one).__name__}; "
+                    "write Deployment(...)"
+                )
+            if one.call is None and one.model is None and not named:
+                raise ConfigError(
+                    f"tier {self.name!r}: {one!r} has no provider; name one in the tier's model, "
+                    "such as model='openai:gpt-5-nano'"
+                )
+        if self.deployments and self._call is not None:
+            raise ConfigError(
+                f"tier {self.name!r} has both call and deployments; give it deployments alone, "
+                "each a Deployment(call=...)"
+            )
+
+    def _check_unused(self) -> None:
+        if self._providers():
+            return
+        self._refuse_unused("base_url", "api_key", "headers", "drop_params")
+        if self._call is None and not self.deployments:
+            self._refuse_unused("breaker", "limits")
+            if self.retries.times:
+                self._refuse("retries")
+            if self.model is None:
+                self._refuse_unused("params")
+
+    def _providers(self) -> list[str]:
+        """The names of the providers its requests go to."""
+        models = [self.model]
+        if self.deployments:
+            models = [one.model or self.model for one in self.deployments if one.call is None]
+        named = [providers.split_model(model) for model in models if model is not None]
+        return [name for name, _ in filter(None, named)]
+
+    def _is_remote(self) -> bool:
+        """Whether its requests leave the process: only there things break that mend themselves."""
+        return any(providers.PROVIDERS[name].base_url for name in self._providers())
 
     def _refuse_unused(self, *options: str) -> None:
         for option in options:
             if getattr(self, option):
-                raise ConfigError(
-                    f"tier {self.name!r}: {option} has no effect without a provider; "
-                    "name one in model, such as model='openai:gpt-5-nano', or leave it out"
-                )
+                self._refuse(option)
+
+    def _refuse(self, option: str) -> None:
+        raise ConfigError(
+            f"tier {self.name!r}: {option} has no effect without a provider; "
+            "name one in model, such as model='openai:gpt-5-nano', or leave it out"
+        )
 
     @property
     def model_name(self) -> str | None:
@@ -140,45 +223,36 @@ class Tier:
 
     async def send(self, request: Request) -> Answer[Any]:
         """Send a request to this tier. Raises as `chat` does."""
-        send = self._sender()
+        delivery = self._delivery or self._connect()
         invocation = current_invocation()
-        if invocation is None:
-            return understand(await send(request.with_params(self.params)))
-        return await self._send_metered(send, request, invocation)
+        if invocation is not None:
+            request = invocation.prepare(request)
+        request = request.with_params(self.params)
+        if self.timeout_s is None:
+            return await delivery.send(request, invocation)
+        # On a rung the engine's own limit strikes first; this one is for judges and bare chats.
+        with CancelScope(deadline=current_time() + self.timeout_s):
+            return await delivery.send(request, invocation)
+        raise ProviderTimeoutError(f"tier {self.name!r} gave no answer in {self.timeout_s} s")
 
-    async def _send_metered(
-        self, send: TierCall, request: Request, invocation: Invocation
-    ) -> Answer[Any]:
-        # On the bill before it is sent: a call that is cancelled half-way was still made.
-        charge = Charge(self.name, self.price, None, invocation.purpose)
-        invocation.bill(charge)
-        prepared = invocation.prepare(request).with_params(self.params)
-        try:
-            answer = understand(await send(prepared))
-        except Exception as error:
-            charge.usage = usage_of(error)
-            raise
-        charge.usage = answer.usage
-        invocation.answers.append(answer)
-        return answer
+    def _connect(self) -> Delivery:
+        gate = None if self.limits is None else Gate(self.name, self.limits)
+        self._delivery = Delivery(
+            self.name, self.price, self._lanes(), self.retries, gate, self.model_name
+        )
+        return self._delivery
 
-    def _sender(self) -> TierCall:
-        if self._call is not None:
-            return self._call
-        if self._provider is None:
-            if self.model is None:
-                raise ConfigError(
-                    f"tier {self.name!r} has no model to chat with; give it one, such as "
-                    "model='openai:gpt-5-nano', or call=an async function"
-                )
-            self._provider = providers.connect(
-                self.model,
-                base_url=self.base_url,
-                api_key=self.api_key,
-                headers=self.headers,
-                drop_params=self.drop_params,
+    def _lanes(self) -> list[Lane]:
+        own = Deployment() if self._call is None else Deployment(call=self._call)
+        if self.model is None and self._call is None and not self.deployments:
+            raise ConfigError(
+                f"tier {self.name!r} has no model to chat with; give it one, such as "
+                "model='openai:gpt-5-nano', or call=an async function"
             )
-        return self._provider.complete
+        return [
+            Lane(one.name or f"{self.name}-{number}", one.connect(self), self.breaker)
+            for number, one in enumerate(self.deployments or (own,), 1)
+        ]
 
     def __repr__(self) -> str:
         model = f", model={self.model!r}" if self.model else ""
@@ -199,3 +273,9 @@ def _names(tier: str, given: Iterable[str]) -> frozenset[str]:
             f"tier {tier!r}: drop_params is the text {given!r}; give a list, as in [{given!r}]"
         )
     return frozenset(given)
+
+
+def _retries(given: int | Retries | None, default: int) -> Retries:
+    if isinstance(given, Retries):
+        return given
+    return Retries(default if given is None else given)

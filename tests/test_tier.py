@@ -5,8 +5,22 @@ from typing import Any
 
 import pytest
 
-from cascade import Answer, BadResponseError, ConfigError, Price, Request, Secret, Tier
-from cascade.testing import Scripted
+from cascade import (
+    Answer,
+    BadResponseError,
+    Breaker,
+    Cascade,
+    ConfigError,
+    Context,
+    Deployment,
+    Limits,
+    Price,
+    ProviderTimeoutError,
+    Request,
+    Secret,
+    Tier,
+)
+from cascade.testing import HANG, Scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -110,3 +124,72 @@ def test_options_of_the_wrong_kind_name_the_right_one(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         Tier("a", **options)
+
+
+def test_what_leaves_the_process_is_tried_again_and_guarded_by_default() -> None:
+    remote = Tier("a", model="openai:m")
+    assert remote.retries.times == 2
+    assert remote.breaker is not None
+    for local in (Tier("a", call=nothing), Tier("a", model="simulated:sim-small"), Tier("a")):
+        assert (local.retries.times, local.breaker, local.limits) == (0, None, None)
+    bare = Tier("a", model="openai:m", retries=0, breaker=None)
+    assert (bare.retries.times, bare.breaker) == (0, None)
+    mixed = Tier("a", model="openai:m", deployments=[Deployment(call=nothing), Deployment()])
+    assert mixed.retries.times == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"call": nothing, "deployments": [Deployment(call=nothing)]}, "call and deployments"),
+        ({"deployments": [Deployment()]}, "Deployment() has no provider; name one in the tier's"),
+        ({"model": "gpt", "deployments": [Deployment("eu")]}, "Deployment('eu') has no provider"),
+        ({"deployments": ["http://x"]}, "a deployment is a str; write Deployment(...)"),
+        ({"deployments": [Deployment(call=nothing)], "api_key": "k"}, "api_key has no effect"),
+        ({"model": "openai:m", "breaker": True}, "breaker is a bool; write Breaker(...)"),
+        ({"model": "openai:m", "limits": 5}, "limits is a int; write Limits(concurrency"),
+        ({"model": "openai:m", "retries": -1}, "retries=-1 is not a whole number"),
+        ({"retries": 1}, "retries has no effect without a provider"),
+        ({"model": "gpt", "breaker": Breaker()}, "breaker has no effect without a provider"),
+        ({"limits": Limits(concurrency=1)}, "limits has no effect without a provider"),
+    ],
+)
+def test_options_of_the_delivery_that_do_not_fit_are_refused(options: Any, says: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        Tier("a", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"model": "gpt"}, "model 'gpt' names no provider; write 'openai:gpt'"),
+        ({"call": 5}, "call is not callable"),
+        ({"call": nothing, "api_key": "k"}, "has call and an endpoint too; give one of them"),
+        ({"url": "x"}, "Deployment has no option 'url'"),
+    ],
+)
+def test_a_deployment_that_cannot_work_is_refused(options: Any, says: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        Deployment(**options)
+
+
+def test_a_deployment_shows_no_key() -> None:
+    one = Deployment("eu", model="openai:m", base_url="http://x", api_key="sk-51de")
+    assert repr(one) == "Deployment('eu', model='openai:m', base_url='http://x')"
+
+
+@pytest.mark.anyio
+async def test_a_tier_keeps_its_time_off_the_ladder_too() -> None:
+    slow = Tier("judge", call=Scripted(HANG), timeout_s=0.01)
+    with pytest.raises(ProviderTimeoutError, match=r"tier 'judge' gave no answer in 0\.01 s"):
+        await slow.chat("is it good?")
+
+    async def asks(answer: Answer[Any], context: Context) -> bool:
+        await context.ask_tier(slow, Request("is it good?"), purpose="asks")
+        return True
+
+    cascade = Cascade(
+        tiers=[Tier("a", call=Scripted("yes"))], validators=[asks], on_exhausted="best"
+    )
+    result = await cascade.run("?")
+    assert result.attempts[0].reason == "asks:crashed:ProviderTimeoutError"

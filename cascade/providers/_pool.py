@@ -81,11 +81,21 @@ async def send(
 async def _bounded(response: httpx.Response) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    async for chunk in response.aiter_raw():
-        size += len(chunk)
-        if size > MAX_ANSWER_BYTES:
-            raise AnswerTooLargeError(f"more than {MAX_ANSWER_BYTES} bytes")
-        chunks.append(chunk)
+    try:
+        async for chunk in response.aiter_raw():
+            size += len(chunk)
+            if size <= MAX_ANSWER_BYTES:
+                chunks.append(chunk)
+            else:
+                # Closed, not left: the iteration then comes to its own end. Its generators would
+                # be the garbage collector's otherwise, and trio warns of that.
+                chunks.clear()
+                await response.aclose()
+    except httpx.HTTPError:
+        if size <= MAX_ANSWER_BYTES:
+            raise
+    if size > MAX_ANSWER_BYTES:
+        raise AnswerTooLargeError(f"more than {MAX_ANSWER_BYTES} bytes")
     return b"".join(chunks)
 
 

@@ -170,6 +170,8 @@ class Connection:
                 body = encode_body(outcome.body)
                 await self._send_head(outcome.status, {"content-length": str(len(body))})
                 await self._send(self._h11.Data(data=body[: outcome.keep]))
+                if outcome.reset:
+                    await self._reset()
             case Drip():
                 await self._drip(outcome)
 

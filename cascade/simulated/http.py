@@ -59,11 +59,15 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Truncate:
-    """Promises the whole body in Content-Length, sends `keep` bytes of it and closes."""
+    """Promises the whole body in Content-Length, sends `keep` bytes of it and closes.
+
+    With `reset` it ends in a TCP reset.
+    """
 
     body: Any
     keep: int
     status: int = 200
+    reset: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,9 @@ async def scripted(
 ) -> AsyncIterator[Scripted]:
     async with serve(script(*steps, then=then)) as server:
         base_url = f"{server.url}/v1"
-        tier = Tier("t", model=f"{provider}:m", base_url=base_url, api_key=KEY, **options)
+        # What one request does is looked at here; delivery has tests of its own.
+        alone: dict[str, Any] = {"retries": 0, "breaker": None, **options}
+        tier = Tier("t", model=f"{provider}:m", base_url=base_url, api_key=KEY, **alone)
         yield Scripted(tier, server)
 
 

@@ -186,6 +186,13 @@ async def test_truncate_promises_more_than_it_sends(keep: int) -> None:
             await client.get(server.url)
 
 
+async def test_truncate_can_end_in_a_reset() -> None:
+    fault = Truncate(b"z" * 100, keep=5, reset=True)
+    async with serve(script(fault)) as server, httpx.AsyncClient() as client:
+        with pytest.raises(httpx.ReadError):
+            await client.get(server.url)
+
+
 async def test_drip_sends_everything_slowly() -> None:
     fault = Drip({"answer": "late"}, chunk=4, pause_s=0.001, status=202)
     async with serve(script(fault)) as server, httpx.AsyncClient() as client:

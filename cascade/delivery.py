@@ -1,0 +1,326 @@
+"""Delivery: one request through a tier's deployments, until one of them answers.
+
+A round tries the deployments in order, each guarded by its circuit and the tier's limits. When a
+round fails for a reason that may pass, further rounds follow, each after a wait. Every request that
+is sent is a charge on the bill.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from cascade import providers
+from cascade.answers import understand
+from cascade.breaker import Breaker, Circuit
+from cascade.errors import (
+    AuthenticationError,
+    BadRequestError,
+    CircuitOpenError,
+    ConfigError,
+    LoadShedError,
+    ProviderError,
+    SpendLimitExceeded,
+)
+from cascade.metering import covered, usage_of
+from cascade.options import named_options
+from cascade.retry import RETRYABLE, Retries, persevere
+from cascade.types import NO_USAGE, Answer, Charge, Price, Request, Secret
+
+if TYPE_CHECKING:
+    from cascade.limits import Gate
+    from cascade.metering import Invocation
+    from cascade.tier import Tier
+
+__all__ = ["Delivery", "Deployment", "Lane", "TierCall"]
+
+TierCall = Callable[[Request], Awaitable[Any]]
+
+
+class Deployment:
+    """The model of a tier at one place: an endpoint, a key, or an async callable.
+
+    Args:
+        name: for messages and logs. None: the tier's name and its number, from 1.
+        model: "provider:model". None: the tier's.
+        base_url: None: the tier's.
+        api_key, headers: None: the tier's, but only for a deployment at the tier's own address: a
+            key is not sent to another server than it was given for.
+        call: an async callable `(request) -> answer`, in place of all of them.
+
+    Raises:
+        ConfigError: the options do not fit together.
+    """
+
+    __slots__ = ("api_key", "base_url", "call", "headers", "model", "name")
+
+    @named_options
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        model: str | None = None,
+        base_url: str | None = None,
+        api_key: str | Secret | None = None,
+        headers: Mapping[str, str] | None = None,
+        call: TierCall | None = None,
+    ) -> None:
+        self.name = name
+        self.model = model
+        self.base_url = base_url
+        self.api_key = Secret(api_key) if isinstance(api_key, str) else api_key
+        self.headers = None if headers is None else dict(headers)
+        self.call = call
+        whose = f"deployment {name!r}" if name else "a deployment"
+        if model is not None and providers.split_model(model) is None:
+            raise ConfigError(f"{whose}: model {model!r} names no provider; write 'openai:{model}'")
+        if call is not None:
+            if not callable(call):
+                raise ConfigError(f"{whose}: call is not callable; give an async function")
+            if any(given is not None for given in (model, base_url, api_key, headers)):
+                raise ConfigError(f"{whose} has call and an endpoint too; give one of them")
+
+    def connect(self, tier: Tier) -> TierCall:
+        """What sends a request there; what this one leaves out is its tier's.
+
+        Raises:
+            ConfigError: it cannot be reached that way.
+        """
+        if self.call is not None:
+            return self.call
+        model = self.model or tier.model or ""
+        elsewhere = self.base_url is not None or _provider_of(model) != _provider_of(tier.model)
+        headers = self.headers if self.headers is not None or elsewhere else tier.headers
+        return providers.connect(
+            model,
+            base_url=self.base_url if elsewhere else tier.base_url,
+            api_key=self.api_key or (None if elsewhere else tier.api_key),
+            headers=headers,
+            drop_params=tier.drop_params,
+        ).complete
+
+    def __repr__(self) -> str:
+        named = (("model", self.model), ("base_url", self.base_url))
+        given = [repr(self.name)] if self.name else []
+        return f"Deployment({', '.join([*given, *(f'{n}={v!r}' for n, v in named if v)])})"
+
+
+class Lane:
+    """One deployment with its circuit.
+
+    Args:
+        name: for messages.
+        send: what sends a request there.
+        breaker: None: it has no circuit.
+    """
+
+    __slots__ = ("circuit", "name", "send")
+
+    def __init__(self, name: str, send: TierCall, breaker: Breaker | None) -> None:
+        self.name = name
+        self.send = send
+        self.circuit = None if breaker is None else Circuit(name, breaker)
+
+
+class Delivery:
+    """Sends the requests of one tier.
+
+    Args:
+        tier, price: for the bill.
+        lanes: tried in this order.
+        retries: rounds after the first.
+        gate: None: without limits.
+        model: the model's name, to estimate tokens by.
+    """
+
+    __slots__ = ("_gate", "_lanes", "_model", "_price", "_retries", "_tier")
+
+    def __init__(
+        self,
+        tier: str,
+        price: Price | None,
+        lanes: Sequence[Lane],
+        retries: Retries,
+        gate: Gate | None,
+        model: str | None,
+    ) -> None:
+        self._tier = tier
+        self._price = price
+        self._lanes = tuple(lanes)
+        self._retries = retries
+        self._gate = gate
+        self._model = model
+
+    async def send(self, request: Request, invocation: Invocation | None) -> Answer[Any]:
+        """The first answer that a deployment gives.
+
+        Args:
+            request: as it is to be sent.
+            invocation: whose bill it goes on, and whose deadline it keeps. None: nobody's.
+
+        Raises:
+            ProviderError: no deployment answered; the error most worth another try is told.
+        """
+        try:
+            return await self._round(request, invocation)
+        except RETRYABLE as error:
+            if not self._retries.times:
+                raise
+            failed = error
+        try:
+            return await persevere(
+                lambda: self._round(request, invocation),
+                failed,
+                self._retries,
+                _deadline(invocation),
+            )
+        finally:
+            del failed  # an error that its own traceback leads back to is freed late
+
+    async def _round(self, request: Request, invocation: Invocation | None) -> Answer[Any]:
+        if len(self._lanes) == 1:
+            return await self._send_by(self._lanes[0], request, invocation)
+        errors: list[ProviderError] = []
+        for lane in self._lanes:
+            try:
+                return await self._send_by(lane, request, invocation)
+            except ProviderError as error:
+                errors.append(error)
+                if not _differs_elsewhere(error):
+                    break
+        try:
+            raise _most_telling(errors)
+        finally:
+            errors.clear()
+
+    async def _send_by(
+        self, lane: Lane, request: Request, invocation: Invocation | None
+    ) -> Answer[Any]:
+        """Through the tier's limits. A refusal on this side uses nothing of them."""
+        gate = self._gate
+        if gate is None:
+            return await self._send_guarded(lane, request, invocation)
+        if lane.circuit is not None and lane.circuit.blocked:
+            raise self._refusal(lane, lane.circuit)  # no use to queue for it
+        ticket = await gate.admit(self._tokens(request, gate), _deadline(invocation))
+        try:
+            answer = await self._send_guarded(lane, request, invocation)
+        except BaseException as error:
+            ticket.close(usage_of(error))
+            raise
+        ticket.close(answer.usage)
+        return answer
+
+    async def _send_guarded(
+        self, lane: Lane, request: Request, invocation: Invocation | None
+    ) -> Answer[Any]:
+        """Through the deployment's circuit."""
+        circuit = lane.circuit
+        if circuit is None:
+            return await self._send_metered(lane.send, request, invocation)
+        permit = circuit.admit()
+        if permit is None:
+            raise self._refusal(lane, circuit)
+        started = circuit.clock()
+        try:
+            answer = await self._send_metered(lane.send, request, invocation)
+        except Exception as error:
+            if isinstance(error, _NOT_THE_ENDPOINTS_FAULT):
+                circuit.cancelled(permit, 0.0)
+            else:
+                circuit.failed(permit, _asked_wait_s(error))
+            raise
+        except BaseException:
+            circuit.cancelled(permit, circuit.clock() - started)
+            raise
+        circuit.succeeded(permit, circuit.clock() - started)
+        return answer
+
+    async def _send_metered(
+        self, send: TierCall, request: Request, invocation: Invocation | None
+    ) -> Answer[Any]:
+        if invocation is None:
+            return understand(await send(request))
+        charge = Charge(self._tier, self._price, None, invocation.purpose)
+        if not invocation.spends:
+            return await _send_billed(send, request, invocation, charge)
+        async with covered(invocation, charge, request, self._model):
+            return await _send_billed(send, request, invocation, charge)
+
+    def _tokens(self, request: Request, gate: Gate) -> int:
+        if not gate.counts_tokens:
+            return 0
+        from cascade.tokens import estimate_tokens
+
+        return estimate_tokens(request, self._model)
+
+    def _refusal(self, lane: Lane, circuit: Circuit) -> CircuitOpenError:
+        after_s = circuit.retry_after_s
+        when = "is on its way" if after_s is None else f"is due in {after_s:.3g} s"
+        which = f", deployment {lane.name!r}" if len(self._lanes) > 1 else ""
+        return CircuitOpenError(
+            f"tier {self._tier!r}{which} was not asked: it kept failing, or asked to be left "
+            f"alone; the next probe {when}",
+            retry_after_s=after_s,
+            usage=NO_USAGE,
+        )
+
+
+async def _send_billed(
+    send: TierCall, request: Request, invocation: Invocation, charge: Charge
+) -> Answer[Any]:
+    # On the bill before it is sent: a call that is cancelled half-way was still made.
+    invocation.bill(charge)
+    try:
+        answer = understand(await send(request))
+    except Exception as error:
+        charge.usage = usage_of(error)
+        raise
+    charge.usage = answer.usage
+    invocation.answers.append(answer)
+    return answer
+
+
+_NOT_THE_ENDPOINTS_FAULT: Final = (
+    AuthenticationError,
+    BadRequestError,
+    ConfigError,
+    SpendLimitExceeded,
+)
+"""What says nothing about whether the endpoint is well."""
+
+
+def _deadline(invocation: Invocation | None) -> float:
+    """When it must end: by the path's budget, and by whatever scope stands around it."""
+    from anyio import current_effective_deadline
+
+    return min(
+        math.inf if invocation is None else invocation.deadline, current_effective_deadline()
+    )
+
+
+def _asked_wait_s(error: Exception) -> float | None:
+    return error.retry_after_s if isinstance(error, ProviderError) else None
+
+
+def _differs_elsewhere(error: ProviderError) -> bool:
+    """Whether another deployment may do better. A request that is wrong is wrong everywhere."""
+    if isinstance(error, BadRequestError):
+        return error.status == 404  # the model, or the address, is unknown there
+    return not isinstance(error, LoadShedError)  # the limits are the tier's
+
+
+def _most_telling(errors: list[ProviderError]) -> ProviderError:
+    """The error of a round: a wrong request's; else, of what was sent, the soonest to pass."""
+    sent = [e for e in errors if not isinstance(e, CircuitOpenError | LoadShedError)]
+
+    def hopelessness(error: ProviderError) -> tuple[bool, bool, float]:
+        may_pass = isinstance(error, RETRYABLE)
+        return _differs_elsewhere(error), not may_pass, error.retry_after_s or 0.0
+
+    return min(sent or errors, key=hopelessness)
+
+
+def _provider_of(model: str | None) -> str | None:
+    return None if model is None else model.partition(":")[0]

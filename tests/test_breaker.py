@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cascade import Breaker, ConfigError
+from cascade.breaker import Circuit
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def circuit(**options: Any) -> tuple[Circuit, Clock]:
+    clock = Clock()
+    return Circuit("d", Breaker(**{"clock": clock, **options})), clock
+
+
+def permit(of: Circuit) -> int:
+    given = of.admit()
+    assert given is not None
+    return given
+
+
+def is_blocked(of: Circuit) -> bool:
+    return of.blocked
+
+
+def fail(of: Circuit, times: int, retry_after_s: float | None = None) -> None:
+    for _ in range(times):
+        of.failed(permit(of), retry_after_s)
+
+
+def succeed(of: Circuit, times: int = 1) -> None:
+    for _ in range(times):
+        of.succeeded(permit(of), 0.0)
+
+
+def test_failures_in_a_row_open_it_and_a_success_between_them_does_not() -> None:
+    broken, _ = circuit(consecutive=3)
+    fail(broken, 2)
+    succeed(broken)
+    fail(broken, 2)
+    assert not is_blocked(broken)
+    fail(broken, 1)
+    assert is_blocked(broken)
+    assert broken.admit() is None
+    assert broken.retry_after_s == 10
+
+
+def test_a_share_of_failures_opens_it_once_there_are_enough_calls() -> None:
+    broken, _ = circuit(consecutive=None)
+    fail(broken, 5)
+    succeed(broken, 4)
+    assert not is_blocked(broken)  # 5 of 9: too few to tell
+    fail(broken, 1)
+    assert is_blocked(broken)  # 6 of 10
+    healthy, _ = circuit(consecutive=None)
+    succeed(healthy, 6)
+    fail(healthy, 5)
+    assert not is_blocked(healthy)  # 5 of 11
+
+
+def test_old_failures_are_forgotten() -> None:
+    broken, clock = circuit(consecutive=None, min_calls=4)
+    fail(broken, 3)
+    clock.now += 31
+    fail(broken, 1)
+    assert not is_blocked(broken)
+    clock.now += 20
+    fail(broken, 3)
+    assert is_blocked(broken)
+
+
+def test_one_probe_finds_out_whether_the_endpoint_is_back() -> None:
+    broken, clock = circuit(consecutive=1)
+    fail(broken, 1)
+    clock.now += 9.99
+    assert broken.admit() is None
+    clock.now += 0.01
+    probe = permit(broken)
+    assert [broken.admit() for _ in range(3)] == [None] * 3
+    assert (broken.blocked, broken.retry_after_s) == (True, None)
+    broken.succeeded(probe, 0.0)
+    assert broken.closed
+    assert permit(broken) == permit(broken)
+
+
+def test_a_probe_that_fails_opens_it_again_for_as_long() -> None:
+    broken, clock = circuit(consecutive=1)
+    fail(broken, 1)
+    clock.now += 10
+    fail(broken, 1)
+    assert broken.retry_after_s == 10
+    clock.now += 10
+    fail(broken, 1, retry_after_s=25)
+    assert broken.retry_after_s == 25
+
+
+def test_a_cancelled_probe_is_no_judgement_and_the_next_one_may_go() -> None:
+    broken, clock = circuit(consecutive=1)
+    fail(broken, 1)
+    clock.now += 10
+    broken.cancelled(permit(broken), 3.0)
+    assert not broken.closed
+    succeed(broken)
+    assert broken.closed
+
+
+def test_exactly_one_of_many_threads_gets_the_probe() -> None:
+    broken, clock = circuit(consecutive=1)
+    fail(broken, 1)
+    clock.now += 10
+    start = threading.Barrier(16)
+    permits: list[int | None] = []
+
+    def ask() -> None:
+        start.wait()
+        permits.append(broken.admit())
+
+    threads = [threading.Thread(target=ask) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([one for one in permits if one is not None]) == 1
+
+
+def test_retry_after_opens_it_for_that_long() -> None:
+    broken, clock = circuit()
+    fail(broken, 1, retry_after_s=2.5)
+    assert broken.retry_after_s == 2.5
+    clock.now += 2.5
+    succeed(broken)
+    assert broken.closed
+    late, clock = circuit(consecutive=1)
+    one, other = permit(late), permit(late)
+    late.failed(one)
+    late.failed(other, retry_after_s=60)  # of an earlier era, and true all the same
+    assert late.retry_after_s == 60
+
+
+def test_what_an_earlier_era_tells_is_old_news() -> None:
+    broken, clock = circuit(consecutive=2)
+    old = [permit(broken) for _ in range(8)]
+    for one in old[:2]:
+        broken.failed(one)
+    broken.succeeded(old[2], 0.0)  # began before it opened
+    assert is_blocked(broken)
+    clock.now += 10
+    probe = permit(broken)
+    broken.cancelled(old[3], 0.0)
+    assert broken.admit() is None  # the probe is still on its way
+    broken.succeeded(probe, 0.0)
+    for one in old[4:]:
+        broken.failed(one)
+    assert broken.closed
+
+
+@pytest.mark.parametrize("end", ["succeeded", "cancelled"])
+def test_a_slow_call_counts_as_failed(end: str) -> None:
+    broken, _ = circuit(consecutive=2, slow_s=1.0)
+    for took_s, blocked in ((0.9, False), (1.0, False), (1.5, True)):
+        getattr(broken, end)(permit(broken), took_s)
+        assert broken.blocked is blocked
+    unhurried, _ = circuit(consecutive=1)
+    getattr(unhurried, end)(permit(unhurried), 1e9)
+    assert unhurried.closed
+
+
+@given(st.lists(st.tuples(st.sampled_from("sfcw"), st.floats(0, 20)), max_size=80))
+def test_half_open_never_lets_two_through(steps: list[tuple[str, float]]) -> None:
+    broken, clock = circuit(consecutive=2, min_calls=3)
+    out: list[int] = []
+    for step, time_s in steps:
+        clock.now += time_s
+        was_closed = broken.closed
+        if step == "w":
+            given = broken.admit()
+            if given is not None:
+                assert was_closed or broken.admit() is None
+                out.append(given)
+        elif out:
+            if step == "f":
+                broken.failed(out.pop())
+            else:
+                (broken.succeeded if step == "s" else broken.cancelled)(out.pop(), 0.0)
+        assert broken.closed or broken.blocked or broken.retry_after_s == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"failure_rate": 0}, "failure_rate=0 would open at the first success"),
+        ({"failure_rate": 2}, "failure_rate is 2"),
+        ({"min_calls": 0}, "min_calls=0"),
+        ({"consecutive": 0}, "consecutive=0"),
+        ({"open_s": None}, "open_s=None is not a time"),
+        ({"window_s": 0}, "window_s=0 is not a time"),
+        ({"slow_s": -1}, "slow_s=-1 is not a time"),
+        ({"opens": 1}, "no option 'opens'; did you mean 'open_s'"),
+    ],
+)
+def test_options_out_of_their_range_are_refused(options: Any, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Breaker(**options)
+
+
+def test_a_breaker_shows_its_options() -> None:
+    assert "open_s=3" in repr(Breaker(open_s=3))
