@@ -13,6 +13,7 @@ from cascade.metering import Handover, billing, invoke, send
 from cascade.types import Answer, Attempt, Charge, Request
 
 if TYPE_CHECKING:
+    from cascade.spend import CallSpend
     from cascade.tier import Tier
 
 __all__ = ["Context"]
@@ -36,6 +37,7 @@ class Context:
         "_charges",
         "_deadline",
         "_handover",
+        "_spend",
         "args",
         "ask",
         "attempts",
@@ -59,6 +61,7 @@ class Context:
         charges: list[Charge] | None = None,
         deadline: float = math.inf,
         handover: Handover | None = None,
+        spend: CallSpend | None = None,
     ) -> None:
         self.tier = tier
         self.request = request
@@ -72,6 +75,7 @@ class Context:
         self._charges: list[Charge] = [] if charges is None else charges
         self._deadline = deadline
         self._handover = handover
+        self._spend = spend
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -95,7 +99,7 @@ class Context:
         """Inside of it every call of a tier is billed to this attempt, for `purpose`."""
         if self.tier is None:
             return nullcontext()
-        return billing(self.tier, purpose, self._charges)
+        return billing(self.tier, purpose, self._charges, self._deadline, self._spend)
 
     @property
     def can_sample(self) -> bool:
@@ -122,6 +126,8 @@ class Context:
             self._charges,
             purpose=purpose,
             handover=self._handover,
+            deadline=self._deadline,
+            spend=self._spend,
         )
         return answer
 
@@ -131,5 +137,14 @@ class Context:
         Raises:
             ProviderError: the call broke.
         """
-        answer, _ = await invoke(send, tier, (request,), {}, self._charges, purpose=purpose)
+        answer, _ = await invoke(
+            send,
+            tier,
+            (request,),
+            {},
+            self._charges,
+            purpose=purpose,
+            deadline=self._deadline,
+            spend=self._spend,
+        )
         return answer

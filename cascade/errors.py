@@ -4,7 +4,9 @@
     ├── ConfigError                  a cascade, tier, path, validator or file that cannot work
     ├── NoAnswerError                the call ended without an accepted answer
     │   ├── CascadeExhausted         every rung was tried
-    │   └── DeadlineExceeded         the path's budget ran out first
+    │   ├── CascadeClosed            the cascade was shut down
+    │   ├── DeadlineExceeded         the path's budget ran out first
+    │   └── SpendLimitExceeded       a spend cap has too little left for the next call
     └── ProviderError                a call to a model broke
         ├── AuthenticationError      401, 403: the key is missing, wrong or not allowed
         ├── RateLimitError           429; `retry_after_s` says when to come back
@@ -15,7 +17,9 @@
         │   └── ContentFilterError   the provider refused the request by policy
         ├── ProviderTimeoutError     no answer within the transport's own time limits
         ├── ProviderConnectionError  no connection, or one that broke off
-        └── BadResponseError         an answer that is not the provider's wire format
+        ├── BadResponseError         an answer that is not the provider's wire format
+        ├── CircuitOpenError         not sent: the model's endpoint has kept failing
+        └── LoadShedError            not sent: the tier's limits let no more through in time
 
 Messages hold names, numbers and codes only: never a prompt, an answer or a key. What a provider
 said in full stays on `ProviderError.body`, for those who ask for it.
@@ -27,20 +31,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
     from decimal import Decimal
 
+    from cascade.spend import Cap
     from cascade.types import Answer, Attempt, Result, Usage
 
 __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BadResponseError",
+    "CascadeClosed",
     "CascadeError",
     "CascadeExhausted",
+    "CircuitOpenError",
     "ConfigError",
     "ContentFilterError",
     "ContextLengthError",
     "DeadlineExceeded",
+    "LoadShedError",
     "NoAnswerError",
     "OverloadedError",
     "ProviderConnectionError",
@@ -48,6 +57,7 @@ __all__ = [
     "ProviderTimeoutError",
     "RateLimitError",
     "ServerError",
+    "SpendLimitExceeded",
 ]
 
 
@@ -96,8 +106,39 @@ class CascadeExhausted(NoAnswerError):
     """Every rung was tried and no answer was accepted."""
 
 
+class CascadeClosed(NoAnswerError):
+    """The cascade was shut down: it took no new call, or ended this one at the drain's deadline."""
+
+
 class DeadlineExceeded(NoAnswerError, TimeoutError):
     """The path's budget ran out before an answer was accepted."""
+
+
+class SpendLimitExceeded(NoAnswerError):
+    """The next call might cost more than a spend cap has left, so it was not made.
+
+    Attributes:
+        cap: the cap that refused it.
+        spent_usd: what is spent or reserved under the cap, in USD.
+        asked_usd: what the call might have cost, in USD.
+        resets_at: when the cap's period ends, in UTC. None: it does not.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        cap: Cap | None = None,
+        spent_usd: Decimal | None = None,
+        asked_usd: Decimal | None = None,
+        resets_at: datetime | None = None,
+        result: Result[Any] | None = None,
+    ) -> None:
+        super().__init__(message, result=result)
+        self.cap = cap
+        self.spent_usd = spent_usd
+        self.asked_usd = asked_usd
+        self.resets_at = resets_at
 
 
 class ProviderError(CascadeError):
@@ -168,6 +209,20 @@ class ProviderConnectionError(ProviderError):
 
 class BadResponseError(ProviderError):
     """The answer is not what the provider's wire format promises."""
+
+
+class CircuitOpenError(ProviderError):
+    """Nothing was sent: the circuits of all the tier's deployments are open.
+
+    `retry_after_s` says when the next probe is due; None while one is on its way.
+    """
+
+
+class LoadShedError(ProviderError):
+    """Nothing was sent: by the tier's limits it could not be in time, or the queue is full.
+
+    `retry_after_s` is the estimated wait.
+    """
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -6,20 +6,38 @@ is billed, however deep it is called and whatever the function makes of the answ
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from cascade.answers import understand
-from cascade.errors import ConfigError, ProviderError, ProviderTimeoutError
+from cascade.errors import (
+    ConfigError,
+    ProviderError,
+    ProviderTimeoutError,
+    SpendLimitExceeded,
+)
+from cascade.spend import CallSpend, Reservation, record_all, reserve_all
+from cascade.tokens import correction, estimate_tokens, observe
 from cascade.types import NO_USAGE, Answer, Attempt, Charge, Message, Request, Usage
 
 if TYPE_CHECKING:
     from cascade.tier import Tier
 
-__all__ = ["Handover", "Invocation", "billing", "current_invocation", "handover", "invoke", "send"]
+__all__ = [
+    "Handover",
+    "Invocation",
+    "billing",
+    "covered",
+    "current_invocation",
+    "handover",
+    "invoke",
+    "send",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +80,30 @@ class Invocation:
         tier: the tier that is asked.
         purpose: "answer", or the name of the validator that asks.
         handover: what an earlier attempt hands over. None: nothing.
+        deadline: when it must end, on the event loop's clock. inf: no limit.
         charges: one for each `Tier.chat` so far.
         answers: those that came back.
         sinks: every bill a charge belongs on: this invocation's own, the attempt's, and those of
             the cascades around this one.
         request: the last one sent. None: none was sent through the tier.
+        spends: the calls, this one's and those around it, whose caps its money counts under.
+        hold: what is reserved for the first thing it does, until a chat takes it over. None: it
+            was, or there are no caps.
+        own: the charge for what the function did beside its chats. None: nothing.
     """
 
     __slots__ = (
         "_handed_over",
         "answers",
         "charges",
+        "deadline",
         "handover",
+        "hold",
+        "own",
         "purpose",
         "request",
         "sinks",
+        "spends",
         "tier",
     )
 
@@ -87,15 +114,23 @@ class Invocation:
         handover: Handover | None,
         charges: list[Charge],
         outer: Invocation | None,
+        deadline: float = math.inf,
+        spend: CallSpend | None = None,
     ) -> None:
         self.tier = tier
         self.purpose = purpose
         self.handover = handover
+        # A cascade inside of a cascade cannot outlive the outer one either.
+        self.deadline: float = deadline if outer is None else min(deadline, outer.deadline)
         self.charges: list[Charge] = []
         self.answers: list[Answer[Any]] = []
         self.request: Request | None = None
         self.sinks: tuple[list[Charge], ...] = (self.charges, charges)
+        self.spends: tuple[CallSpend, ...] = () if spend is None else (spend,)
+        self.hold: Reservation | None = None
+        self.own: Charge | None = None
         if outer is not None:
+            self.spends += tuple(other for other in outer.spends if other is not spend)
             self.sinks += tuple(sink for sink in outer.sinks if sink is not charges)
         self._handed_over = False
 
@@ -104,6 +139,11 @@ class Invocation:
         for sink in self.sinks:
             sink.append(charge)
 
+    def bill_own(self, charge: Charge) -> None:
+        """Bill what the function did by itself, through an SDK of its own."""
+        self.own = charge
+        self.bill(charge)
+
     def prepare(self, request: Request) -> Request:
         """The request to send: the first one of an invocation carries the handover."""
         self.request = request
@@ -111,6 +151,39 @@ class Invocation:
             return request
         self._handed_over = True
         return request.followed_by(*self.handover.messages())
+
+    async def reserve(self, tier: Tier, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Hold what one call of `tier` may cost. Raises SpendLimitExceeded."""
+        usd = self.spends[0].spend.estimate_usd(tier, args, kwargs)
+        self.hold = await reserve_all(self.spends, usd)
+
+    async def hand_over(self) -> None:
+        """Give back what is on hold: an invocation inside of this one reserves for itself."""
+        hold, self.hold = self.hold, None
+        if hold is not None:
+            await hold.release()
+
+    async def take_hold(self, usd: Decimal) -> Reservation:
+        """What is on hold, enlarged to `usd`; or a new reservation of it."""
+        hold, self.hold = self.hold, None
+        if hold is None:
+            return await reserve_all(self.spends, usd)
+        missing = hold.short_of(usd)
+        if missing > 0:
+            try:
+                hold.add(await reserve_all(self.spends, missing))
+            except BaseException:
+                await hold.release()
+                raise
+        return hold
+
+    async def settle(self) -> None:
+        """Count what no chat has settled: at the end, however it ends."""
+        hold, self.hold = self.hold, None
+        if hold is not None:
+            await hold.settle_charges(self.charges)
+        elif self.own is not None:
+            await record_all(self.spends, self.own.cost_usd)
 
 
 _REFUSED = frozenset({400, 401, 403, 404, 409, 413, 422, 429, 503, 529})
@@ -142,37 +215,84 @@ async def invoke(
     *,
     purpose: str = "answer",
     handover: Handover | None = None,
+    deadline: float = math.inf,
+    spend: CallSpend | None = None,
 ) -> tuple[Answer[Any], Request | None]:
     """Call `call(tier, *args, **kwargs)` and put every charge it caused on `charges`.
 
     The charges are put there however the call ends: an error's usage is its own (None where it
-    does not know), a cancelled call's is unknown.
+    does not know), a cancelled call's is unknown. Under `spend`, and the caps of the cascades
+    around this one, its money is reserved first and settled at the end.
 
     Returns:
         the answer, and the last request sent through the tier (None: none was).
+
+    Raises:
+        SpendLimitExceeded: a cap would be passed; nothing was billed then.
+        Exception: whatever the call raises.
     """
-    invocation = Invocation(tier, purpose, handover, charges, _current.get())
+    outer = _current.get()
+    invocation = Invocation(tier, purpose, handover, charges, outer, deadline, spend)
+    if invocation.spends:
+        if outer is not None:
+            await outer.hand_over()
+        await invocation.reserve(tier, args, kwargs)
     token = _current.set(invocation)
     billed = invocation.charges
     try:
         answer = understand(await call(tier, *args, **kwargs))
         if not billed or _is_unbilled(answer, invocation):
-            invocation.bill(Charge(tier.name, tier.price, answer.usage, purpose))
+            invocation.bill_own(Charge(tier.name, tier.price, answer.usage, purpose))
         elif answer.usage is None and len(invocation.answers) == 1:
             answer = _with_facts_of(invocation.answers[0], answer)
         return answer, invocation.request
     except BaseException as error:
         if not billed:
-            invocation.bill(Charge(tier.name, tier.price, usage_of(error), purpose))
+            invocation.bill_own(Charge(tier.name, tier.price, usage_of(error), purpose))
         raise
     finally:
         _current.reset(token)
+        if invocation.spends:
+            await invocation.settle()
+
+
+@asynccontextmanager
+async def covered(
+    invocation: Invocation, charge: Charge, request: Request, model: str | None
+) -> AsyncGenerator[None]:
+    """Around sending one request of an invocation with `spends`: reserved before, settled after.
+
+    Args:
+        charge: what the sending is billed, its usage set inside.
+        request: as it is sent.
+        model: the model's name, by which guesses are corrected. None: the tier's.
+
+    Raises:
+        SpendLimitExceeded: a cap would be passed.
+    """
+    model = model or charge.tier
+    guess = estimate_tokens(request)
+    spend = invocation.spends[0].spend
+    tokens = round(guess * correction(model))
+    hold = await invocation.take_hold(spend.estimate_charge_usd(charge, request, tokens))
+    try:
+        yield
+    finally:
+        await hold.settle_charges((charge,))
+        if charge.usage is not None:
+            observe(model, guess, charge.usage.input_tokens)
 
 
 @contextmanager
-def billing(tier: Tier, purpose: str, charges: list[Charge]) -> Generator[None]:
+def billing(
+    tier: Tier,
+    purpose: str,
+    charges: list[Charge],
+    deadline: float = math.inf,
+    spend: CallSpend | None = None,
+) -> Generator[None]:
     """Inside of it every `Tier.chat` is put on `charges`, though it is no answer of `tier`."""
-    token = _current.set(Invocation(tier, purpose, None, charges, _current.get()))
+    token = _current.set(Invocation(tier, purpose, None, charges, _current.get(), deadline, spend))
     try:
         yield
     finally:
@@ -195,7 +315,7 @@ async def send(tier: Tier, request: Request) -> Answer[Any]:
 
 def usage_of(error: BaseException) -> Usage | None:
     """The tokens billed for a call that ended in `error`. None when unknown."""
-    if isinstance(error, ConfigError):
+    if isinstance(error, ConfigError | SpendLimitExceeded):
         return NO_USAGE  # it was refused on this side
     if isinstance(error, ProviderError):
         return error.usage

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -10,13 +12,23 @@ import pytest
 from cascade import (
     Answer,
     Attempt,
+    Breaker,
+    Cap,
     Cascade,
     CascadeExhausted,
+    Charge,
+    ConfigError,
     Context,
     Price,
     ProviderError,
+    RateLimitError,
     Request,
     Result,
+    Retries,
+    ServerError,
+    Spend,
+    SpendLimitExceeded,
+    SQLiteStore,
     Tier,
     TokenLogprob,
     ToolCall,
@@ -359,3 +371,220 @@ async def test_the_handover_goes_with_the_first_chat_only() -> None:
     assert seen[1].answer.text == "bad"
     assert [len(request.messages) for request in script.requests] == [1, 3, 1]
     assert script.requests[1].params == {"seed": 7}
+
+
+# Spend caps
+
+
+def one_call(usd: str, per_call_usd: str = "1", **options: Any) -> tuple[Tier, Spend]:
+    """A tier whose calls are expected to cost `per_call_usd`, and caps of `usd` a day."""
+    price = Price(input=0, output=Decimal(per_call_usd) * 1000)
+    asked = Tier("a", price=price, params={"max_tokens": 1000}, **options)
+    return asked, Spend(caps=[Cap(usd)])
+
+
+async def spent(spend: Spend) -> Decimal:
+    with pytest.raises(SpendLimitExceeded) as caught:
+        await spend.reserve(Decimal(10**9))
+    assert caught.value.spent_usd is not None
+    return caught.value.spent_usd
+
+
+def script(*steps: Any) -> Any:
+    return {"call": Scripted(*steps)}
+
+
+HALF = Usage(5, 500)  # of what a call of `one_call` is expected to write
+
+
+async def asked(spend: Spend, tier: Tier, function: Any = send, args: Any = None) -> list[Charge]:
+    charges: list[Charge] = []
+    await invoke(function, tier, args or (Request("hi"),), {}, charges, spend=spend.for_call())
+    return charges
+
+
+async def test_a_call_is_settled_at_what_it_was_billed() -> None:
+    tier, spend = one_call("10", **script(chat(usage=HALF)))
+    charges = await asked(spend, tier)
+    assert await spent(spend) == charges[0].cost_usd == Decimal("0.5")
+
+
+async def test_a_call_that_does_not_fit_is_not_made_and_not_billed() -> None:
+    played = Scripted(chat())
+    tier, spend = one_call("0.99", call=played)
+    charges: list[Charge] = []
+    with pytest.raises(SpendLimitExceeded):
+        await invoke(send, tier, (Request("hi"),), {}, charges, spend=spend.for_call())
+    assert not charges
+    assert not played.requests
+    assert await spent(spend) == 0
+
+
+async def test_of_fifty_calls_at_once_the_cap_lets_five_through() -> None:
+    played = Scripted(chat(usage=Usage(5, 1000)))
+    tier, spend = one_call("5", call=played)
+    refused: list[SpendLimitExceeded] = []
+
+    async def offer() -> None:
+        try:
+            await asked(spend, tier)
+        except SpendLimitExceeded as error:
+            refused.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(offer)
+    assert (len(played.requests), len(refused)) == (5, 45)
+    assert await spent(spend) == 5
+
+
+@pytest.mark.parametrize(
+    ("step", "usd"),
+    [
+        (chat(usage=None), 1),  # unknown: what was reserved stands
+        (ProviderError("broke"), 1),
+        (ProviderError("refused", usage=Usage(0, 0)), 0),
+        (ConfigError("not sent"), 0),
+    ],
+)
+async def test_a_call_is_settled_however_it_ends(step: Any, usd: int) -> None:
+    tier, spend = one_call("10", **script(step))
+    if isinstance(step, Exception):
+        with pytest.raises(type(step)):
+            await asked(spend, tier)
+    else:
+        await asked(spend, tier)
+    assert await spent(spend) == usd
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+async def test_a_cancelled_call_is_settled_as_unknown(in_file: bool, tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "spend.db")
+    tier, _ = one_call("10", **script(HANG))
+    spend = Spend(caps=[Cap(10)], store=store if in_file else None)
+    with anyio.move_on_after(0.01):
+        await asked(spend, tier)
+    assert await spent(spend) == 1
+    store.close()
+
+
+async def test_each_chat_of_a_function_reserves_and_settles() -> None:
+    async def thrice(tier: Tier, text: str) -> str:
+        for _ in range(3):
+            await tier.chat(text)
+        return "done"
+
+    tier, spend = one_call("10", **script(chat(usage=HALF)))
+    await asked(spend, tier, thrice, ("hi",))
+    assert await spent(spend) == Decimal("1.5")
+    short = Spend(caps=[Cap("1.9")])  # 0.5 + 0.5, and 1 more might be needed
+    with pytest.raises(SpendLimitExceeded):
+        await asked(short, tier, thrice, ("hi",))
+    assert await spent(short) == 1
+
+
+async def test_a_chat_that_may_cost_more_than_was_guessed_reserves_more() -> None:
+    async def longer(tier: Tier, text: str) -> Any:
+        return await tier.chat(text, max_tokens=3000)
+
+    tier, spend = one_call("3", **script(chat(usage=Usage(5, 3000))))
+    await asked(spend, tier, longer, ("hi",))
+    assert await spent(spend) == 3
+    short = Spend(caps=[Cap("2.9")])
+    with pytest.raises(SpendLimitExceeded) as caught:
+        await asked(short, tier, longer, ("hi",))
+    assert caught.value.asked_usd == 2
+    assert await spent(short) == 0
+
+
+async def test_a_function_with_an_sdk_of_its_own_is_settled_by_its_answer() -> None:
+    async def own(tier: Tier, text: str) -> Answer[str]:
+        return Answer("own", usage=HALF)
+
+    async def beside(tier: Tier, text: str) -> Answer[str]:
+        await tier.chat(text)
+        return Answer("own", usage=Usage(7, 700))
+
+    async def silent(tier: Tier, text: str) -> str:
+        return "own"
+
+    for function, usd in ((own, "0.5"), (beside, "1.2"), (silent, "1")):
+        tier, spend = one_call("10", **script(chat(usage=HALF)))
+        await asked(spend, tier, function, ("hi",))
+        assert await spent(spend) == Decimal(usd), function
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+async def test_what_is_inside_of_each_other_is_reserved_and_spent_once(is_same: bool) -> None:
+    tier, spend = one_call("1", **script(chat(usage=HALF)))
+    inner_spend = spend if is_same else Spend(caps=[Cap(1)])
+
+    async def inner(tier: Tier, text: str) -> Any:
+        return (await asked(inner_spend, tier, args=(Request(text),)),)
+
+    await asked(spend, tier, inner, ("hi",))
+    assert await spent(spend) == await spent(inner_spend) == Decimal("0.5")
+
+
+async def test_a_cascade_without_caps_counts_under_those_around_it() -> None:
+    tier, spend = one_call("1", **script(chat(usage=HALF)))
+    inner = Cascade(tiers=[tier])
+
+    async def outer(tier: Tier, text: str) -> Any:
+        return await inner.run(text)
+
+    await asked(spend, tier, outer, ("hi",))
+    assert await spent(spend) == Decimal("0.5")
+    with pytest.raises(SpendLimitExceeded):
+        await asked(spend, tier, outer, ("hi",))
+    assert await spent(spend) == Decimal("0.5")
+
+
+async def test_samples_judges_and_a_validators_own_chats_are_capped_too() -> None:
+    tier, spend = one_call("10", **script(chat(usage=HALF)))
+
+    async def ask(tier: Tier, text: str) -> Any:
+        return await tier.chat(text)
+
+    call = spend.for_call()
+    context = Context(tier, None, ("hi",), call=ask, spend=call)
+    await context.sample(purpose="agreement")
+    assert await spent(spend) == Decimal("0.5")
+    await context.ask_tier(tier, Request("is it so?"), purpose="judge")
+    assert await spent(spend) == Decimal("1.0")
+    with context.billed_to("mine"):
+        await tier.chat("and now?")
+    assert await spent(spend) == Decimal("1.5")
+
+
+async def test_guesses_learn_from_what_is_billed() -> None:
+    tier = Tier("learns", price=USD, **script(chat(usage=Usage(5000, 1))))
+    spend = Spend(caps=[Cap(10)])
+    request = Request("word " * 1000)
+    before = spend.estimate_usd(tier, (request,))
+    for _ in range(5):
+        await asked(spend, tier, args=(request,))
+    assert spend.estimate_usd(tier, (request,)) > before
+
+
+async def test_each_try_of_a_tier_reserves_for_itself() -> None:
+    refused = RateLimitError("later", usage=Usage(0, 0), retry_after_s=0)
+    broke = ServerError("broke")  # it may have been billed, nobody knows
+    tier, spend = one_call("10", **script(refused, broke, chat(usage=HALF)), retries=Retries(2))
+    await asked(spend, tier)
+    assert await spent(spend) == Decimal("1.5")
+
+
+async def test_a_refused_call_is_not_held_against_the_endpoint() -> None:
+    played = Scripted(chat(usage=Usage(5, 1000)))
+    tier, _ = one_call("1", call=played, breaker=Breaker(consecutive=1))
+    spent_up, other = Spend(caps=[Cap(1)]), Spend(caps=[Cap(2)])
+
+    async def twice(tier: Tier, text: str) -> Any:
+        await tier.chat(text)
+        return await tier.chat(text)
+
+    with pytest.raises(SpendLimitExceeded):
+        await asked(spent_up, tier, twice, ("hi",))
+    await asked(other, tier, twice, ("hi",))
+    assert len(played.requests) == 3

@@ -1,0 +1,202 @@
+"""How many tokens a request will take, guessed offline before it is sent.
+
+No tokenizer is loaded: the guess counts the characters of each kind, in one pass at the speed of
+`bytes.translate`, and leans high where tokenizers differ. What providers then bill corrects it for
+each model (`observe`).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
+
+from cascade.types import Request
+
+__all__ = [
+    "correction",
+    "estimate_text",
+    "estimate_tokens",
+    "estimate_values",
+    "max_output_tokens",
+    "observe",
+]
+
+IMAGE_TOKENS: Final = 1600
+"""An image of any size. Large ones are scaled down to about this many by the providers."""
+SMALL_IMAGE_TOKENS: Final = 85
+"""An image sent with `detail: low`."""
+MEDIA_TOKENS: Final = 2000
+"""A recording or a file: unknown without reading it."""
+MESSAGE_TOKENS: Final = 4
+"""What marks where a message begins and ends, and whose it is."""
+REPLY_TOKENS: Final = 3
+"""What opens the answer."""
+
+# Hundredths of a token for a character of each kind, by its UTF-8 bytes. Two-byte characters are
+# Greek, Cyrillic, Hebrew, Arabic and accented Latin ones; three-byte ones Chinese, Japanese,
+# Korean, Thai and Indic ones; four-byte ones are emoji. A space belongs to the word
+# after it, or to a run of them.
+_KINDS: Final = tuple(
+    (weight, bytes(sorted(set(range(256)) - set(kind))))
+    for weight, kind in (
+        (2, b" "),
+        (25, b"abcdefghijklmnopqrstuvwxyz\t"),
+        (50, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ\n"),
+        (55, b"0123456789"),
+        (65, b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"),
+        (60, bytes(range(0xC0, 0xE0))),
+        (100, bytes(range(0xE0, 0xF0))),
+        (200, bytes(range(0xF0, 0xF8))),
+    )
+)
+
+# Told to the model in a token or so, which MESSAGE_TOKENS covers, or not at all.
+_LABELS: Final = frozenset({"id", "role", "tool_call_id", "type"})
+
+_OUTPUT_LIMITS: Final = ("max_completion_tokens", "max_tokens")
+
+
+def estimate_text(text: str) -> int:
+    """About how many tokens a text is, in time that grows with its length. 0 for no text."""
+    if not text:
+        return 0
+    data = text.encode("utf-8", "surrogatepass")
+    hundredths = sum(weight * len(data.translate(None, others)) for weight, others in _KINDS)
+    return max(1, -(-hundredths // 100))
+
+
+def estimate_tokens(request: Request, model: str | None = None) -> int:
+    """About how many tokens a request's messages, tools and schema are.
+
+    Args:
+        request: what will be sent.
+        model: corrects the guess by what this model billed before. None: the plain guess, which
+            is what `observe` is told.
+    """
+    texts: list[str] = []
+    tokens = REPLY_TOKENS + MESSAGE_TOKENS * len(request.messages)
+    tokens += sum(_walk(message, texts) for message in request.messages)
+    for name in ("tools", "functions", "response_format"):
+        declared = request.params.get(name)
+        if declared:
+            texts.append(_as_json(declared))
+    tokens += estimate_text("\n".join(texts))
+    return tokens if model is None else round(tokens * correction(model))
+
+
+def estimate_values(values: Iterable[Any]) -> int:
+    """About how many tokens the text in a function's arguments is, messages among them."""
+    texts: list[str] = []
+    tokens = REPLY_TOKENS + MESSAGE_TOKENS + sum(_walk(value, texts) for value in values)
+    return tokens + estimate_text("\n".join(texts))
+
+
+def max_output_tokens(
+    request: Request | None, params: Mapping[str, Any] | None = None, default: int = 4096
+) -> int:
+    """The most tokens that may be written in answer, all its choices together.
+
+    Args:
+        request: says so with `max_completion_tokens` or `max_tokens`. None: there is none to read.
+        params: the tier's own, where the request does not say.
+        default: where nobody says.
+    """
+    given = {**(params or {}), **(request.params if request else {})}
+    limits = [limit for name in _OUTPUT_LIMITS if (limit := _count(given.get(name))) is not None]
+    return max(limits, default=default) * (_count(given.get("n")) or 1)
+
+
+def _walk(whole: Any, texts: list[str]) -> int:
+    """Put every text within on `texts`. Returns the tokens of all that is not text."""
+    tokens = 0
+    left: list[object] = [whole]
+    seen: set[int] = set()
+    while left:  # no recursion: the depth is the caller's
+        value = left.pop()
+        if isinstance(value, str):
+            texts.append(value)
+            continue
+        if id(value) in seen:  # what holds itself has no end
+            continue
+        seen.add(id(value))
+        if isinstance(value, Mapping):
+            part = cast("Mapping[object, object]", value)
+            media = _media_tokens(part)
+            if media is None:
+                left.extend(inner for name, inner in part.items() if name not in _LABELS)
+            else:
+                tokens += media
+        elif isinstance(value, list | tuple):
+            left.extend(cast("Iterable[object]", value))
+    return tokens
+
+
+def _media_tokens(part: Mapping[object, object]) -> int | None:
+    """What a content part that is no text costs. None: it is text, or holds some."""
+    kind = part.get("type")
+    if kind in ("image_url", "image", "input_image"):
+        image = part.get("image_url")
+        small = isinstance(image, Mapping) and cast("Any", image).get("detail") == "low"
+        return SMALL_IMAGE_TOKENS if small else IMAGE_TOKENS
+    return MEDIA_TOKENS if kind in ("input_audio", "file", "document", "video_url") else None
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    except (TypeError, ValueError, RecursionError):
+        return ""  # it cannot be sent either
+
+
+def _count(value: Any) -> int | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return value if is_count else None
+
+
+class _Corrections:
+    """By model: an exponentially weighted mean of billed over guessed tokens."""
+
+    _LEAST, _MOST = 0.25, 4.0
+    _NEWEST = 0.05  # the least weight of the latest call
+    _MODELS = 1024
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def get(self, model: str) -> float:
+        return self._seen.get(model, (1.0, 0))[0]
+
+    def add(self, model: str, ratio: float) -> None:
+        ratio = min(max(ratio, self._LEAST), self._MOST)
+        with self._lock:
+            mean, calls = self._seen.get(model, (1.0, 0))
+            # At first a plain mean, in which the uncorrected guess counts as one call.
+            weight = max(self._NEWEST, 1 / (calls + 2))
+            self._seen[model] = (mean + (ratio - mean) * weight, calls + 1)
+            self._seen.move_to_end(model)
+            if len(self._seen) > self._MODELS:
+                self._seen.popitem(last=False)
+
+
+_corrections = _Corrections()
+
+
+def observe(model: str, estimated: int, actual: int) -> None:
+    """Learn from one call, for the whole process and from any thread.
+
+    Args:
+        model: the name that `estimate_tokens` will be asked with.
+        estimated: what `estimate_tokens(request)` said, without the model's correction.
+        actual: the input tokens that the provider billed.
+    """
+    if estimated > 0 and actual > 0:
+        _corrections.add(model, actual / estimated)
+
+
+def correction(model: str) -> float:
+    """What guesses for `model` are multiplied with: 0.25 to 4, and 1 before the first call."""
+    return _corrections.get(model)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cascade import Request, tokens
+from cascade.tokens import (
+    correction,
+    estimate_text,
+    estimate_tokens,
+    estimate_values,
+    max_output_tokens,
+    observe,
+)
+
+# What two public tokenizers (o200k_base, cl100k_base) count, which differ most outside of English.
+COUNTED = {
+    "english": (
+        "The capital of France is Paris. It has been the capital since the tenth century, "
+        "although kings lived elsewhere. " * 3,
+        67,
+        67,
+    ),
+    "german": (
+        "Die Hauptstadt von Frankreich ist Paris; seit dem zehnten Jahrhundert ist sie Hauptstadt, "
+        "obwohl die Könige häufig anderswo wohnten und regierten. " * 3,
+        88,
+        124,
+    ),
+    "numbers": (" ".join(str(i * 7919) for i in range(300)), 1071, 1071),
+    "chinese": (
+        "法国的首都是巴黎。自十世纪以来，它一直是首都，尽管国王们经常住在其他地方。" * 3,
+        84,
+        132,
+    ),
+    "japanese": (
+        "フランスの首都はパリです。王たちはしばしば別の場所に住んでいましたが、十世紀以来ずっと首都です。"
+        * 3,
+        114,
+        144,
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def fresh_corrections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "_corrections", tokens._Corrections())
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_guess_is_near_what_tokenizers_count(name: str) -> None:
+    text, few, many = COUNTED[name]
+    assert 0.8 * few <= estimate_text(text) <= 1.3 * many
+
+
+def test_no_text_is_no_token_and_any_text_at_least_one() -> None:
+    assert estimate_text("") == 0
+    assert estimate_text(" ") == estimate_text("a") == 1
+    assert estimate_text("\ud800") == 1  # half a character, as broken JSON holds it
+
+
+@given(st.text(), st.text())
+def test_more_text_is_never_fewer_tokens(one: str, other: str) -> None:
+    both = estimate_text(one + other)
+    assert max(estimate_text(one), estimate_text(other)) <= both
+    assert both <= estimate_text(one) + estimate_text(other)
+
+
+def test_a_request_is_its_messages_and_what_it_declares() -> None:
+    plain = estimate_tokens(Request("What is the capital of France?"))
+    assert 10 <= plain <= 20
+    schema = {"name": "answer", "parameters": {"type": "object", "properties": {"city": {}}}}
+    for declared in (
+        {"tools": [{"type": "function", "function": schema}]},
+        {"response_format": {"type": "json_schema", "json_schema": schema}},
+    ):
+        with_it = estimate_tokens(Request("What is the capital of France?", **declared))
+        assert plain + 20 <= with_it <= plain + 80
+    assert estimate_tokens(Request("What is the capital of France?", temperature=0.5)) == plain
+
+
+def test_tool_calls_and_parts_are_read_for_their_text() -> None:
+    long = "word " * 400
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": long}}
+    messages: list[list[dict[str, Any]]] = [
+        [{"role": "assistant", "content": None, "tool_calls": [call]}],
+        [{"role": "user", "content": [{"type": "text", "text": long}]}],
+        [{"role": "user", "content": ({"type": "new", "deep": [[{"x": long}]]},)}],
+    ]
+    for one in messages:
+        assert estimate_tokens(Request(one)) == pytest.approx(estimate_text(long), rel=0.1)
+
+
+def test_media_count_as_what_they_are_not_as_their_encoding() -> None:
+    def part(**fields: Any) -> int:
+        return estimate_tokens(Request([{"role": "user", "content": [fields]}]))
+
+    nothing = part(type="text", text="")
+    data = "data:image/png;base64," + "A" * 100_000
+    image = part(type="image_url", image_url={"url": data})
+    assert image == part(type="image", source={"data": data}) == nothing + tokens.IMAGE_TOKENS
+    small = part(type="image_url", image_url={"url": data, "detail": "low"})
+    assert small == nothing + tokens.SMALL_IMAGE_TOKENS
+    sound = part(type="input_audio", input_audio={"data": data})
+    assert sound == nothing + tokens.MEDIA_TOKENS
+
+
+def test_what_holds_itself_has_an_end() -> None:
+    endless: dict[str, Any] = {"text": "word " * 100}
+    endless["again"] = [endless]
+    assert 100 <= estimate_values([endless]) <= 200
+    assert estimate_values([endless, endless]) > estimate_values([endless]) + 90
+
+
+def test_a_schema_that_cannot_be_sent_is_not_counted() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    assert estimate_tokens(Request("hi", tools=endless)) == estimate_tokens(Request("hi"))
+
+
+@pytest.mark.parametrize(
+    ("request_params", "tier_params", "most"),
+    [
+        ({}, {}, 7),
+        ({"max_tokens": 10}, {}, 10),
+        ({}, {"max_tokens": 20}, 20),
+        ({"max_tokens": 10}, {"max_tokens": 20}, 10),
+        ({"max_tokens": 10, "max_completion_tokens": 30}, {}, 30),
+        ({"max_tokens": 10, "n": 3}, {}, 30),
+        ({"max_tokens": None}, {}, 7),
+        ({"max_tokens": "many"}, {}, 7),
+        ({"max_tokens": True}, {}, 7),
+        ({"max_tokens": -1}, {}, 7),
+    ],
+)
+def test_the_most_that_may_be_written(
+    request_params: dict[str, Any], tier_params: dict[str, Any], most: int
+) -> None:
+    assert max_output_tokens(Request("hi", **request_params), tier_params, 7) == most
+
+
+def test_without_a_request_the_tier_says() -> None:
+    assert max_output_tokens(None, {"max_tokens": 5}) == 5
+    assert max_output_tokens(None) == 4096
+
+
+def test_guesses_follow_what_a_model_bills() -> None:
+    request = Request("word " * 1000)
+    guess = estimate_tokens(request)
+    assert correction("m") == 1
+    for _ in range(100):
+        observe("m", guess, 2 * guess)
+    assert correction("m") == pytest.approx(2, rel=0.02)
+    assert estimate_tokens(request, "m") == pytest.approx(2 * guess, rel=0.02)
+    assert estimate_tokens(request, "another") == estimate_tokens(request) == guess
+    for _ in range(100):  # and unlearn
+        observe("m", guess, guess)
+    assert correction("m") == pytest.approx(1, rel=0.02)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9))))
+def test_corrections_stay_within_their_bounds(calls: list[tuple[int, int]]) -> None:
+    for estimated, actual in calls:
+        observe("wild", estimated, actual)
+    assert 0.25 <= correction("wild") <= 4
+
+
+def test_calls_that_say_nothing_teach_nothing() -> None:
+    observe("m", 0, 10)
+    observe("m", 10, 0)
+    assert correction("m") == 1
+
+
+def test_only_so_many_models_are_remembered() -> None:
+    for number in range(1100):
+        observe(f"m{number}", 10, 20)
+    assert correction("m0") == 1
+    assert correction("m1099") > 1
+
+
+def test_threads_lose_no_observation() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: observe("m", 10, 20), range(2000)))
+    assert tokens._corrections._seen["m"][1] == 2000
