@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from cascade.breaker import Breaker
 from cascade.composition import at_least, weighted
 from cascade.context import Context
 from cascade.decorator import Cascade, cascade
+from cascade.delivery import Deployment
 from cascade.errors import (
     AuthenticationError,
     BadRequestError,
     BadResponseError,
+    CascadeClosed,
     CascadeError,
     CascadeExhausted,
+    CircuitOpenError,
     ConfigError,
     ContentFilterError,
     ContextLengthError,
     DeadlineExceeded,
+    LoadShedError,
     NoAnswerError,
     OverloadedError,
     ProviderConnectionError,
@@ -22,10 +27,15 @@ from cascade.errors import (
     ProviderTimeoutError,
     RateLimitError,
     ServerError,
+    SpendLimitExceeded,
 )
 from cascade.function import CascadeFunction
+from cascade.limits import Limits
 from cascade.metering import Handover, handover
+from cascade.retry import Retries
 from cascade.routing import Path
+from cascade.spend import Cap, Spend, tenant
+from cascade.spend_store import SQLiteStore
 from cascade.tier import Tier
 from cascade.types import (
     Answer,
@@ -48,17 +58,24 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BadResponseError",
+    "Breaker",
+    "Cap",
     "Cascade",
+    "CascadeClosed",
     "CascadeError",
     "CascadeExhausted",
     "CascadeFunction",
     "Charge",
+    "CircuitOpenError",
     "ConfigError",
     "ContentFilterError",
     "Context",
     "ContextLengthError",
     "DeadlineExceeded",
+    "Deployment",
     "Handover",
+    "Limits",
+    "LoadShedError",
     "NoAnswerError",
     "OverloadedError",
     "Path",
@@ -69,8 +86,12 @@ __all__ = [
     "RateLimitError",
     "Request",
     "Result",
+    "Retries",
+    "SQLiteStore",
     "Secret",
     "ServerError",
+    "Spend",
+    "SpendLimitExceeded",
     "Tier",
     "TokenLogprob",
     "ToolCall",
@@ -80,6 +101,7 @@ __all__ = [
     "at_least",
     "cascade",
     "handover",
+    "tenant",
     "validator",
     "weighted",
 ]

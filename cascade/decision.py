@@ -24,7 +24,7 @@ class Decision(NamedTuple):
     """A step and why.
 
     `reason` is the outcome of the attempt just made, and where it stops without acceptance
-    "exhausted" or "budget".
+    "exhausted", "budget", "spend" or "shutdown".
     """
 
     move: Move
@@ -34,6 +34,8 @@ class Decision(NamedTuple):
 ACCEPT = Decision(Move.ACCEPT, "accepted")
 EXHAUSTED = Decision(Move.STOP, "exhausted")
 OUT_OF_TIME = Decision(Move.STOP, "budget")
+OUT_OF_MONEY = Decision(Move.STOP, "spend")
+SHUT_DOWN = Decision(Move.STOP, "shutdown")
 _GO_ON = {
     move: {
         outcome: Decision(move, outcome)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from os import PathLike
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
+from anyio import CancelScope
+
+from cascade.budget import LatencySketch
 from cascade.engine import climb, failure
 from cascade.errors import ConfigError, did_you_mean
 from cascade.function import CascadeFunction, CascadeMethod
 from cascade.metering import send
-from cascade.options import check_count, named_options
+from cascade.options import check_count, check_seconds, named_options
 from cascade.routing import (
     OnExhausted,
     Path,
@@ -21,6 +25,8 @@ from cascade.routing import (
     check_thresholds,
     make_plan,
 )
+from cascade.shutdown import Shutdown
+from cascade.spend import Spend
 from cascade.tier import Tier
 from cascade.types import Answer, Message, Request, Result
 from cascade.validation import Judges, Validator, as_validator
@@ -50,6 +56,7 @@ class Cascade:
             one from `run`, marked `accepted=False`.
         feedback: whether a rejected answer, with what was wrong, is handed to the next tier.
         reasks: how often a tier is asked again with the feedback before the call escalates.
+        spend: caps on what it may cost. None: no caps.
         thresholds: by validator name, or by tier name and then validator name; they go before
             the validators' own `.at(...)`.
         clock: seconds for latencies. Deadlines run on the event loop's own clock.
@@ -69,6 +76,7 @@ class Cascade:
         on_exhausted: OnExhausted = "raise",
         feedback: bool = False,
         reasks: int = 0,
+        spend: Spend | None = None,
         thresholds: Thresholds | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -80,7 +88,13 @@ class Cascade:
         check_on_exhausted("the cascade", on_exhausted)
         check_count("reasks", reasks, least=0)
         self._check_effect(feedback, reasks)
+        if spend is not None:
+            spend.check_prices(self.tiers)
+            spend.check_near_last(self.tiers)
         check_thresholds("the cascade", thresholds, self.tiers, self.validators)
+
+        self._shutdown = Shutdown()
+        latencies = {tier.name: LatencySketch(tier.latency_s) for tier in self.tiers}
 
         def plan(path_name: str | None, path: Path) -> Plan:
             return make_plan(
@@ -94,6 +108,9 @@ class Cascade:
                 feedback=feedback,
                 reasks=reasks,
                 clock=clock,
+                latencies=latencies,
+                shutdown=self._shutdown,
+                spend=spend,
             )
 
         self._plan = plan(None, Path())
@@ -147,6 +164,7 @@ class Cascade:
         request: str | Request | Mapping[str, Any] | Iterable[Message],
         *,
         path: str | None = None,
+        budget_s: float | None = None,
     ) -> Result[Any]:
         """Send chat messages, with all their parameters, up the ladder.
 
@@ -154,17 +172,40 @@ class Cascade:
             request: a string (one user message), messages, a body `{"messages": [...], ...}` in
                 the OpenAI wire format, or a `Request`.
             path: the name of a path. None: the whole ladder without a budget.
+            budget_s: seconds this call may take. It can shorten the path's budget, not lengthen
+                it. None: as the path says.
 
         Raises:
             CascadeExhausted: no rung's answer was accepted (unless `on_exhausted="best"`).
             DeadlineExceeded: the path's budget ran out first (likewise).
             ConfigError: the path or the request cannot work.
         """
+        check_seconds("budget_s", budget_s)
         plan = self.plan(path)
-        result = await climb(plan, send, (Request.of(request),), {})
+        result = await climb(plan, send, (Request.of(request),), {}, budget_s)
         if not result.accepted and plan.on_exhausted == "raise":
-            raise failure(result, plan.budget_s)
+            raise failure(result)
         return result
+
+    @asynccontextmanager
+    async def lifespan(self, *, drain_s: float | None = None) -> AsyncGenerator[Cascade]:
+        """Takes calls inside of it, and drains when it is left: for the lifetime of a server.
+
+        Leaving it refuses new calls, waits for those in flight, and cancels what takes longer than
+        `drain_s`: those raise `CascadeClosed` to their callers, every attempt on the bill. Calls
+        are kept account of only inside of it; that costs each a cancel scope.
+
+        Args:
+            drain_s: seconds the calls in flight have to end. None: as long as it takes.
+        """
+        check_seconds("drain_s", drain_s)
+        self._shutdown.open()
+        try:
+            yield self
+        finally:
+            # Shielded, so that a server that is cancelled still drains; but never without an end.
+            with CancelScope(shield=drain_s is not None):
+                await self._shutdown.drain(drain_s)
 
     @overload
     def __call__(

@@ -2,205 +2,155 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from anyio import CancelScope, current_time
 
-from cascade.context import Context
-from cascade.decision import OUT_OF_TIME, Decision, Move, decide, judgement
+from cascade.attempt import Call, Run, attempt_rung
+from cascade.budget import FITS_AT
+from cascade.decision import OUT_OF_MONEY, OUT_OF_TIME, SHUT_DOWN, Decision, Move, decide
 from cascade.errors import (
+    CascadeClosed,
     CascadeExhausted,
-    ConfigError,
     DeadlineExceeded,
     NoAnswerError,
+    SpendLimitExceeded,
 )
-from cascade.logs import warn
-from cascade.metering import Handover, invoke, is_timeout
-from cascade.routing import Plan, Rung
-from cascade.types import UNSET, Answer, Attempt, Result, Verdict
-from cascade.validation import crashed, judge_together, sound
+from cascade.hedging import race
+from cascade.metering import Handover
+from cascade.routing import Plan
+from cascade.types import UNSET, Attempt, Result
 
 __all__ = ["climb", "failure"]
 
-Call = Callable[..., Awaitable[Any]]
-"""What is asked on each rung: `call(tier, *args, **kwargs)`."""
-
-
-class _Run:
-    """One call on its way up: what every attempt of it shares."""
-
-    __slots__ = ("args", "attempts", "call", "deadline", "kwargs", "plan")
-
-    def __init__(
-        self, plan: Plan, call: Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> None:
-        self.plan = plan
-        self.call = call
-        self.args = args
-        self.kwargs = kwargs
-        self.attempts: list[Attempt] = []
-        self.deadline = math.inf
-
-    def time_left_s(self) -> float | None:
-        return None if self.deadline == math.inf else self.deadline - current_time()
-
 
 async def climb(
-    plan: Plan, call: Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    plan: Plan,
+    call: Call,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    budget_s: float | None = None,
 ) -> Result[Any]:
     """Answer one call by its plan, within its budget.
 
+    Args:
+        budget_s: the caller's own budget, which can only shorten the plan's. None: it has none.
+
     Returns:
         the whole story; not accepted when the ladder was exhausted or the budget ran out.
+
+    Raises:
+        CascadeClosed: the cascade takes no new calls.
     """
+    if plan.shutdown.is_closed:
+        raise CascadeClosed("the cascade is shut down and takes no new calls")
     started = plan.clock()
-    run = _Run(plan, call, args, kwargs)
-    if plan.budget_s is None:
+    run = Run(plan, call, args, kwargs)
+    budget_s = plan.budget_s if budget_s is None else min(budget_s, plan.budget_s or math.inf)
+    if budget_s is None and not plan.shutdown.is_tracking:
         decision = await _climb(run)
     else:
-        run.deadline = current_time() + plan.budget_s
+        run.deadline = math.inf if budget_s is None else current_time() + budget_s
         decision = OUT_OF_TIME
-        with CancelScope(deadline=run.deadline):
-            decision = await _climb(run)
-    if decision is OUT_OF_TIME:
-        _skip_the_rest(run)
-    return _result(run, decision, plan.clock() - started)
+        scope = CancelScope(deadline=run.deadline)
+        plan.shutdown.enter(scope)
+        try:
+            with scope:
+                decision = await _climb(run)
+        finally:
+            plan.shutdown.leave(scope)
+        if scope.cancelled_caught and plan.shutdown.is_cutting:
+            decision = SHUT_DOWN
+            for attempt in run.unfinished():
+                attempt.reason = "shutdown"
+    if decision.reason in ("budget", "spend", "shutdown"):
+        _skip_the_rest(run, decision)
+    return _result(run, decision, plan.clock() - started, budget_s)
 
 
-async def _climb(run: _Run) -> Decision:
+async def _climb(run: Run) -> Decision:
     """The ladder, cheapest rung first, to the first acceptance."""
-    rungs = run.plan.rungs
-    place = ask = 0
+    place = run.next_place(0)
+    if place is None:
+        return await _ask_fast(run)
+    if run.spend is not None and await run.is_too_dear(place):
+        return OUT_OF_MONEY
+    if run.plan.hedge != "never" and place + 1 < len(run.plan.rungs):
+        return await race(run, place, _ask)
     handover: Handover | None = None
     while True:
-        attempt = Attempt(rungs[place].tier.name, ask)
+        decision, handover = await _ask(run, place, handover)
+        if decision.move is not Move.ESCALATE:
+            return decision
+        if not run.plan.feedback:
+            handover = None
+        following = run.next_place(place + 1)
+        if following is None:
+            return OUT_OF_TIME
+        if run.spend is not None and await run.is_too_dear(following):
+            return OUT_OF_MONEY
+        place = following
+
+
+async def _ask(run: Run, place: int, handover: Handover | None) -> tuple[Decision, Handover | None]:
+    """Ask one rung, again with feedback where the plan says so.
+
+    Returns:
+        the decision, which is never to re-ask; and the rejected answer there is to hand over.
+    """
+    rung = run.plan.rungs[place]
+    rungs_left = len(run.plan.rungs) - place - 1
+    ask = 0
+    while True:
+        attempt = Attempt(rung.tier.name, ask)
         run.attempts.append(attempt)  # before it starts: a deadline must find it on record
-        await _attempt(run, rungs[place], attempt, handover)
+        await attempt_rung(run, rung, attempt, handover)
         time_left_s = run.time_left_s()
         if time_left_s is not None and time_left_s <= 0:
             attempt.outcome, attempt.reason = "timed_out", "budget"  # however good: it is late
         decision = decide(
             attempt.outcome,
-            rungs_left=len(rungs) - place - 1,
+            rungs_left=rungs_left,
             reasks_left=run.plan.reasks - ask,
             time_left_s=time_left_s,
         )
-        if decision.move is Move.REASK:
-            ask += 1
-            handover = Handover.of(attempt)
-        elif decision.move is Move.ESCALATE:
-            place, ask = place + 1, 0
-            handover = Handover.of(attempt) or handover if run.plan.feedback else None
-        else:
-            return decision
+        if attempt.reason == "spend":
+            return OUT_OF_MONEY, handover
+        handover = Handover.of(attempt) or handover
+        if decision.move is not Move.REASK:
+            return decision, handover
+        ask += 1
 
 
-async def _attempt(run: _Run, rung: Rung, attempt: Attempt, handover: Handover | None) -> None:
-    """Ask one tier and judge its answer; the story of it goes into `attempt`."""
-    clock = run.plan.clock
-    started = clock()
-    try:
-        if rung.tier.timeout_s is None:
-            await _ask_and_judge(run, rung, attempt, handover, started)
-        else:
-            with CancelScope(deadline=current_time() + rung.tier.timeout_s) as scope:
-                await _ask_and_judge(run, rung, attempt, handover, started)
-            if scope.cancelled_caught:
-                attempt.reason = "tier_timeout"
-    finally:
-        attempt.latency_s = clock() - started
+async def _ask_fast(run: Run) -> Decision:
+    """No ladder fits the budget: the fast tier alone, which may yet make it."""
+    now_s = run.plan.clock()
+
+    def expected_s(place: int) -> float:
+        return run.plan.rungs[place].latency.quantile_s(FITS_AT, now_s) or 0.0
+
+    place = run.plan.fast
+    if place is None:
+        place = min(range(len(run.plan.rungs)), key=expected_s)
+    if run.spend is not None and await run.is_too_dear(place):
+        return OUT_OF_MONEY
+    decision, _ = await _ask(run, place, None)
+    return OUT_OF_TIME if decision.move is Move.ESCALATE else decision
 
 
-async def _ask_and_judge(
-    run: _Run, rung: Rung, attempt: Attempt, handover: Handover | None, started: float
-) -> None:
-    try:
-        answer, request = await invoke(
-            run.call, rung.tier, run.args, run.kwargs, attempt.charges, handover=handover
-        )
-    except ConfigError:
-        raise  # a mistake in the program, not a tier that broke
-    except Exception as error:
-        if isinstance(error, TypeError):
-            _check_arguments(run, rung)
-        _broke(run, attempt, error)
-        return
-    attempt.call_s = run.plan.clock() - started
-    attempt.answer = answer
-    context = Context(
-        rung.tier,
-        request,
-        run.args,
-        run.kwargs,
-        run.plan.path,
-        attempt.ask,
-        tuple(run.attempts),
-        run.call,
-        attempt.charges,
-        run.deadline,
-        handover,
-    )
-    verdicts: list[Verdict] = []  # what validators can reach through the context decides nothing
-    try:
-        await _judge(rung, answer, context, verdicts)
-    finally:
-        attempt.verdicts = verdicts
-    attempt.outcome, attempt.reason = judgement(verdicts)
-
-
-async def _judge(
-    rung: Rung, answer: Answer[Any], context: Context, verdicts: list[Verdict]
-) -> None:
-    """All free validators; then, if they all passed, the paid ones at once."""
-    for validator in rung.free:
-        try:
-            if validator.inline:
-                verdict = validator.judge_inline(answer, context)
-            else:
-                verdict = await validator.judge(answer, context)
-        except Exception as error:  # a user's own kind of Validator, which promises not to
-            verdict = crashed(validator, error)
-        verdicts.append(sound(validator, verdict))
-    if rung.paid and all(verdict.status == "passed" for verdict in verdicts):
-        verdicts.extend(await judge_together(rung.paid, answer, context))
-
-
-def _broke(run: _Run, attempt: Attempt, error: Exception) -> None:
-    attempt.error = error
-    attempt.outcome = "timed_out" if is_timeout(error) else "failed"
-    attempt.reason = type(error).__name__
-    warn(
-        "attempt_failed",
-        cascade=run.plan.cascade,
-        path=run.plan.path,
-        tier=attempt.tier,
-        error=attempt.reason,
-    )
-
-
-def _check_arguments(run: _Run, rung: Rung) -> None:
-    """Raises TypeError, as any function does, when the caller's arguments do not fit."""
-    try:
-        signature = inspect.signature(run.call)
-    except (TypeError, ValueError):
-        return
-    signature.bind(rung.tier, *run.args, **run.kwargs)
-
-
-def _skip_the_rest(run: _Run) -> None:
-    """Put the rungs that the deadline left unasked on record."""
+def _skip_the_rest(run: Run, decision: Decision) -> None:
+    """Put the rungs that were left unasked on record."""
     asked = {attempt.tier for attempt in run.attempts}
     for rung in run.plan.rungs:
         if rung.tier.name not in asked:
-            run.attempts.append(Attempt(rung.tier.name, outcome="skipped", reason="budget"))
+            run.attempts.append(Attempt(rung.tier.name, outcome="skipped", reason=decision.reason))
 
 
-def _result(run: _Run, decision: Decision, latency_s: float) -> Result[Any]:
+def _result(run: Run, decision: Decision, latency_s: float, budget_s: float | None) -> Result[Any]:
     accepted = decision.move is Move.ACCEPT
-    told = run.attempts[-1] if accepted else _best(run.attempts)
+    told = _accepted(run.attempts) if accepted else _best(run.attempts)
     value = None if told is None or told.value is UNSET else told.value
     return Result(
         value,
@@ -212,7 +162,13 @@ def _result(run: _Run, decision: Decision, latency_s: float) -> Result[Any]:
         run.plan.path,
         run.plan.cascade,
         None if told is None else told.answer,
+        budget_s,
     )
+
+
+def _accepted(attempts: list[Attempt]) -> Attempt:
+    """The accepted attempt: the last one, but for a hedge that was called off after it."""
+    return next(attempt for attempt in reversed(attempts) if attempt.outcome == "accepted")
 
 
 def _best(attempts: list[Attempt]) -> Attempt | None:
@@ -227,7 +183,7 @@ def _best(attempts: list[Attempt]) -> Attempt | None:
     return best
 
 
-def failure(result: Result[Any], budget_s: float | None) -> NoAnswerError:
+def failure(result: Result[Any]) -> NoAnswerError:
     """The error for a result that was not accepted."""
     whose = f"cascade {result.cascade!r}" if result.cascade else "the cascade"
     if result.path:
@@ -237,9 +193,32 @@ def failure(result: Result[Any], budget_s: float | None) -> NoAnswerError:
     )
     if result.reason == "budget":
         error: NoAnswerError = DeadlineExceeded(
-            f"{whose} accepted no answer within its budget of {budget_s} s: {story}", result=result
+            f"{whose} accepted no answer within its budget of {result.budget_s} s: {story}",
+            result=result,
         )
+    elif result.reason == "spend":
+        error = _out_of_money(whose, story, result)
+    elif result.reason == "shutdown":
+        error = CascadeClosed(f"{whose} was shut down during the call: {story}", result=result)
     else:
         error = CascadeExhausted(f"{whose} accepted no answer: {story}", result=result)
-    error.__cause__ = next((a.error for a in reversed(result.attempts) if a.error), None)
+    if not isinstance(error, SpendLimitExceeded):
+        error.__cause__ = next((a.error for a in reversed(result.attempts) if a.error), None)
     return error
+
+
+def _out_of_money(whose: str, story: str, result: Result[Any]) -> SpendLimitExceeded:
+    """The refusal of a cap, with the story of the call that met it."""
+    refusals = (a.error for a in reversed(result.attempts))
+    refused = next((e for e in refusals if isinstance(e, SpendLimitExceeded)), None)
+    if refused is None:
+        why = "a spend cap is near, and the tiers it still allows gave no accepted answer"
+        return SpendLimitExceeded(f"{whose} stopped: {why}: {story}", result=result)
+    return SpendLimitExceeded(
+        f"{refused}: {story}",
+        cap=refused.cap,
+        spent_usd=refused.spent_usd,
+        asked_usd=refused.asked_usd,
+        resets_at=refused.resets_at,
+        result=result,
+    )

@@ -19,6 +19,7 @@ from typing import (
 
 from cascade.engine import climb, failure
 from cascade.errors import ConfigError
+from cascade.options import check_seconds
 from cascade.routing import Plan
 from cascade.types import Result
 
@@ -39,7 +40,15 @@ class CascadeFunction(Generic[P, R]):
         cascade: the `Cascade` it runs in.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_function", "_is_method", "_plan", "cascade")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_budget_s",
+        "_function",
+        "_is_method",
+        "_plan",
+        "cascade",
+    )
 
     # From the wrapped function.
     __name__: str
@@ -52,6 +61,7 @@ class CascadeFunction(Generic[P, R]):
         self._function: Any = function
         self._is_method = False
         self._plan = plan
+        self._budget_s: float | None = None
 
     @classmethod
     def of(
@@ -76,9 +86,9 @@ class CascadeFunction(Generic[P, R]):
         if self._is_method:  # reached through the class: the instance comes first, as in Python
             value: R = await self._bound(args)(*args[1:], **kwargs)
             return value
-        result = await climb(self._plan, self._function, args, kwargs)
+        result = await climb(self._plan, self._function, args, kwargs, self._budget_s)
         if not result.accepted:
-            raise failure(result, self._plan.budget_s)
+            raise failure(result)
         value = result.value
         return value
 
@@ -92,9 +102,9 @@ class CascadeFunction(Generic[P, R]):
         """
         if self._is_method:
             return await self._bound(args).run(*args[1:], **kwargs)
-        result = await climb(self._plan, self._function, args, kwargs)
+        result = await climb(self._plan, self._function, args, kwargs, self._budget_s)
         if not result.accepted and self._plan.on_exhausted == "raise":
-            raise failure(result, self._plan.budget_s)
+            raise failure(result)
         return result
 
     def on(self, path: str) -> CascadeFunction[P, R]:
@@ -104,6 +114,22 @@ class CascadeFunction(Generic[P, R]):
             ConfigError: the cascade has no such path.
         """
         return self._sibling(self._function, self.cascade.plan(path))
+
+    def within(self, budget_s: float) -> CascadeFunction[P, R]:
+        """The same callable with a budget of the caller's own, for as long as it may take.
+
+        It can shorten the path's budget, not lengthen it.
+
+        Args:
+            budget_s: seconds above 0.
+
+        Raises:
+            ConfigError: it is no time.
+        """
+        check_seconds("within", budget_s)
+        made = self._sibling(self._function, self._plan)
+        made._budget_s = min(budget_s, self._budget_s or budget_s)
+        return made
 
     def __get__(self, instance: Any, owner: type | None = None) -> CascadeFunction[P, R]:
         if instance is None and not _binds_to_classes(self._function):
@@ -129,6 +155,7 @@ class CascadeFunction(Generic[P, R]):
         made: CascadeFunction[P, R] = type(self)(function, self.cascade, plan)
         made.__dict__.update(self.__dict__)
         made._is_method = self._is_method and function is self._function
+        made._budget_s = self._budget_s
         return made
 
     @property
@@ -150,7 +177,11 @@ class CascadeFunction(Generic[P, R]):
         """Equal as bound methods are: the same function on the same plan."""
         if not isinstance(other, CascadeFunction):
             return NotImplemented
-        return bool(other._function == self._function and other._plan is self._plan)
+        return bool(
+            other._function == self._function
+            and other._plan is self._plan
+            and other._budget_s == self._budget_s
+        )
 
     def __hash__(self) -> int:
         return hash((self._function, id(self._plan)))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
+from cascade.budget import LatencySketch
 from cascade.errors import ConfigError, did_you_mean
 from cascade.options import check_seconds, check_threshold, named_options
+from cascade.shutdown import Shutdown
+from cascade.spend import Spend
 from cascade.tier import Tier
 from cascade.validation import Validator
 
 __all__ = ["OnExhausted", "Path", "Plan", "Rung", "Thresholds", "make_plan"]
 
 OnExhausted: TypeAlias = Literal["raise", "best"]
+Hedge: TypeAlias = float | Literal["never", "deadline"]
 
 Thresholds: TypeAlias = Mapping[str, float | Mapping[str, float]]
 """Thresholds by validator name, for all tiers; or by tier name, then validator name."""
@@ -27,6 +31,11 @@ class Path:
         direct: the one tier to ask, without a ladder.
         first: the lowest rung to use. None: the cheapest.
         last: the highest rung to use. None: the strongest.
+        fast: the tier to ask, alone, when no rung can be expected to finish within the budget.
+            None: the one that is expected to be quickest.
+        hedge: whether the next rung is started beside one that has not answered yet: "never";
+            "deadline", as late as it can still make the budget; or after so many seconds. The
+            first accepted answer wins, and the other call is cancelled and billed.
         on_exhausted: as on the cascade, for this path. None: as the cascade says.
         thresholds: as on the cascade, for this path; they go before the cascade's.
 
@@ -34,7 +43,16 @@ class Path:
         ConfigError: the options do not fit together.
     """
 
-    __slots__ = ("budget_s", "direct", "first", "last", "on_exhausted", "thresholds")
+    __slots__ = (
+        "budget_s",
+        "direct",
+        "fast",
+        "first",
+        "hedge",
+        "last",
+        "on_exhausted",
+        "thresholds",
+    )
 
     @named_options
     def __init__(
@@ -44,6 +62,8 @@ class Path:
         direct: str | None = None,
         first: str | None = None,
         last: str | None = None,
+        fast: str | None = None,
+        hedge: Hedge = "never",
         on_exhausted: OnExhausted | None = None,
         thresholds: Thresholds | None = None,
     ) -> None:
@@ -53,7 +73,15 @@ class Path:
                 f"a path is direct={direct!r} and has first or last too; a direct path asks one "
                 "tier only, so leave the others out"
             )
+        check_hedge(hedge, budget_s, direct)
+        if fast is not None and (budget_s is None or direct is not None):
+            raise ConfigError(
+                f"a path has fast={fast!r}, which has no effect without budget_s or beside direct; "
+                "leave it out"
+            )
         self.budget_s = budget_s
+        self.fast = fast
+        self.hedge: Hedge = hedge
         self.direct = direct
         self.first = first
         self.last = last
@@ -62,19 +90,25 @@ class Path:
 
     def __repr__(self) -> str:
         given = ((name, getattr(self, name)) for name in self.__slots__)
-        return "Path(" + ", ".join(f"{name}={value!r}" for name, value in given if value) + ")"
+        return (
+            "Path("
+            + ", ".join(f"{name}={value!r}" for name, value in given if value and value != "never")
+            + ")"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
     """One step of a plan: a tier, and the validators that judge it, thresholds set.
 
-    `free` ones run first, in order; `paid` ones only if all of those passed.
+    `free` ones run first, in order; `paid` ones only if all of those passed. `latency` is what the
+    tier took so far in this cascade, on whatever path.
     """
 
     tier: Tier
     free: tuple[Validator, ...]
     paid: tuple[Validator, ...]
+    latency: LatencySketch
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +119,30 @@ class Plan:
         cascade, path: their names. None: unnamed.
         rungs: the tiers to ask, cheapest first; at least one.
         budget_s: seconds for the whole call. None: no limit.
+        fast: the place of the rung to ask when none fits the budget. None: the quickest one's.
+        hedge: when the next rung is started beside one in flight.
         on_exhausted: "raise" or "best".
         feedback: whether a rejected answer is handed to the next tier.
         reasks: how often a tier is asked again with the feedback before escalating.
         clock: seconds for latencies, from any start.
+        shutdown: whether calls are still taken.
+        spend: the caps its money counts under. None: there are none.
+        rungs_when_near: how many of the rungs may be used once a cap is near.
     """
 
     cascade: str | None
     path: str | None
     rungs: tuple[Rung, ...]
     budget_s: float | None
+    fast: int | None
+    hedge: Hedge
     on_exhausted: OnExhausted
     feedback: bool
     reasks: int
     clock: Callable[[], float]
+    shutdown: Shutdown
+    spend: Spend | None
+    rungs_when_near: int
 
 
 def ladder_of(tiers: Sequence[Tier], name: str, path: Path) -> Sequence[Tier]:
@@ -129,7 +173,12 @@ def ladder_of(tiers: Sequence[Tier], name: str, path: Path) -> Sequence[Tier]:
     return tiers[first : last + 1]
 
 
-def rung_for(tier: Tier, validators: Sequence[Validator], thresholds: Sequence[Thresholds]) -> Rung:
+def rung_for(
+    tier: Tier,
+    validators: Sequence[Validator],
+    thresholds: Sequence[Thresholds],
+    latency: LatencySketch,
+) -> Rung:
     """The rung of one tier; of `thresholds` the later ones go before the earlier ones.
 
     Raises:
@@ -152,6 +201,7 @@ def rung_for(tier: Tier, validators: Sequence[Validator], thresholds: Sequence[T
         tier,
         free=tuple(v for v in kept if not v.paid),
         paid=tuple(v for v in kept if v.paid),
+        latency=latency,
     )
 
 
@@ -198,6 +248,9 @@ def make_plan(
     feedback: bool,
     reasks: int,
     clock: Callable[[], float],
+    latencies: Mapping[str, LatencySketch],
+    shutdown: Shutdown,
+    spend: Spend | None,
 ) -> Plan:
     """The plan of one path. Raises ConfigError when the path does not fit the cascade."""
     label = f"path {path_name!r}"
@@ -210,13 +263,60 @@ def make_plan(
     return Plan(
         cascade=cascade,
         path=path_name,
-        rungs=tuple(rung_for(tier, validators, (thresholds, path.thresholds)) for tier in ladder),
+        rungs=tuple(
+            rung_for(tier, validators, (thresholds, path.thresholds), latencies[tier.name])
+            for tier in ladder
+        ),
         budget_s=path.budget_s,
+        fast=place_of_fast(ladder, path_name or "", path),
+        hedge=path.hedge,
         on_exhausted=path.on_exhausted or on_exhausted,
         feedback=feedback,
         reasks=reasks,
         clock=clock,
+        shutdown=shutdown,
+        spend=spend,
+        rungs_when_near=rungs_when_near(tiers, ladder, spend),
     )
+
+
+def rungs_when_near(tiers: Sequence[Tier], ladder: Sequence[Tier], spend: Spend | None) -> int:
+    """How many rungs of a path's ladder stand no higher than the spend's `near_last`."""
+    if spend is None or spend.near_last is None:
+        return len(ladder)
+    names = [tier.name for tier in tiers]
+    cheap = names[: names.index(spend.near_last) + 1]
+    return sum(tier.name in cheap for tier in ladder)
+
+
+def place_of_fast(ladder: Sequence[Tier], name: str, path: Path) -> int | None:
+    """The place of the path's fast tier on its ladder. Raises ConfigError when it is not on it."""
+    if path.fast is None:
+        return None
+    names = [tier.name for tier in ladder]
+    if path.fast not in names:
+        raise ConfigError(
+            f"path {name!r}: fast={path.fast!r} is not on its ladder; "
+            f"{did_you_mean(path.fast, names)}"
+        )
+    return names.index(path.fast)
+
+
+def check_hedge(hedge: object, budget_s: float | None, direct: str | None) -> None:
+    """Raises ConfigError unless `hedge` is one of its words or a time, and can have an effect."""
+    if hedge == "never":
+        return
+    if hedge != "deadline":
+        if isinstance(hedge, str):
+            raise ConfigError(
+                f'hedge={hedge!r}; write "never", "deadline", or the seconds to wait before the '
+                "next rung is started beside the first"
+            )
+        check_seconds("hedge", cast("float", hedge))
+    elif budget_s is None:
+        raise ConfigError('hedge="deadline" needs a deadline; give the path a budget_s')
+    if direct is not None:
+        raise ConfigError(f"hedge has no effect on a direct path ({direct!r}); leave it out")
 
 
 def check_on_exhausted(where: str, value: str) -> None:

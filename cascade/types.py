@@ -456,8 +456,10 @@ class Attempt:
         tier: the tier's name.
         ask: 0 for the first time this tier was asked, 1 for the first re-ask, and so on.
         outcome: accepted, rejected (a validator did not pass it), failed (the call broke),
-            timed_out, or skipped (the tier was never asked).
-        reason: why, as a code: "json_schema:invalid", "RateLimitError", "budget". "" if accepted.
+            timed_out, or skipped (the tier was never asked, or, as a hedge, called off because
+            another rung was accepted first).
+        reason: why, as a code: "json_schema:invalid", "RateLimitError", "budget", "hedge". "" if
+            accepted.
         answer: None when the tier gave none.
         error: what broke. None unless the outcome is failed or timed_out by the transport.
         verdicts: one for each validator that ran.
@@ -514,11 +516,13 @@ class Result(Generic[T]):
         value: the accepted value. When `accepted` is False: the best rejected one, or None.
         accepted: whether a tier's answer was accepted.
         tier: the name of the tier whose answer this is. None when no tier answered.
-        reason: "accepted", "exhausted" (no rung left) or "budget" (the deadline struck).
+        reason: "accepted", "exhausted" (no rung left), "budget" (the deadline struck, or nothing
+            more fitted before it), "spend" (a cap was reached) or "shutdown".
         attempts: in order, the skipped ones too.
         latency_s: seconds from the call to its end.
         path: the name of the path. None: the whole ladder without a path.
         cascade: the cascade's name. None: it has none.
+        budget_s: seconds the call was given. None: no limit.
         answer: the tier's whole answer. None when no tier answered.
     """
 
@@ -531,6 +535,7 @@ class Result(Generic[T]):
     path: str | None = None
     cascade: str | None = None
     answer: Answer[Any] | None = None
+    budget_s: float | None = None
 
     @property
     def cost_usd(self) -> Decimal | None:

@@ -503,8 +503,10 @@ def test_a_failure_names_what_every_tier_did(
         Attempt("a", outcome="rejected", reason="v:no"),
         Attempt("b", outcome="failed", reason="ServerError", error=broken),
     )
-    result: Result[Any] = Result(None, False, None, reason, attempts, 0.1, path, cascade)
-    error = failure(result, 0.3)
+    result: Result[Any] = Result(
+        None, False, None, reason, attempts, 0.1, path, cascade, budget_s=0.3
+    )
+    error = failure(result)
     assert type(error) is kind
     assert str(error) == f"{says}: {DID}"
     assert error.__cause__ is broken

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from cascade import (
     Answer,
+    Cap,
     Cascade,
     CascadeExhausted,
     Context,
@@ -27,6 +28,8 @@ from cascade import (
     ProviderError,
     RateLimitError,
     Result,
+    Spend,
+    SpendLimitExceeded,
     Tier,
     Usage,
     Verdict,
@@ -409,7 +412,29 @@ def test_money_adds_up_exactly(calls: list[tuple[Decimal, Decimal, int, int]]) -
     )
 
 
-# 5, spend caps, comes with the spend module.
+# 5. Spend caps hold under concurrency: reserve before the call, settle after it.
+
+
+async def test_fifty_calls_at_once_cannot_spend_what_is_left_for_five() -> None:
+    asked = Scripted(answer("good"))
+    cascade = Cascade(
+        tiers=[Tier("a", call=asked, price=Price(input=0, output=4), params={"max_tokens": 2_500})],
+        spend=Spend(caps=[Cap("0.05")]),
+    )
+    ended: list[str] = []
+
+    async def call() -> None:
+        try:
+            ended.append("accepted" if (await cascade.run("?")).accepted else "rejected")
+        except SpendLimitExceeded as error:
+            ended.append(f"refused, {error.cost_usd} USD")
+
+    async with anyio.create_task_group() as group:
+        for _ in range(50):
+            group.start_soon(call)
+    assert (ended.count("accepted"), ended.count("refused, 0 USD")) == (5, 45)
+    assert len(asked.requests) == 5
+
 
 # 6. Cancellation is never swallowed; no task outlives its call.
 

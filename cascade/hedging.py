@@ -1,0 +1,111 @@
+"""The ladder with hedges: the next rung starts beside one that may not answer in time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from anyio import Event, create_task_group, move_on_after
+
+from cascade.attempt import Run
+from cascade.budget import HEDGE_AT, hedge_after_s
+from cascade.decision import ACCEPT, EXHAUSTED, OUT_OF_MONEY, OUT_OF_TIME, Decision
+from cascade.metering import Handover
+
+__all__ = ["Ask", "race"]
+
+Ask = Callable[[Run, int, Handover | None], Awaitable[tuple[Decision, Handover | None]]]
+"""Asks one rung of a run, by its place: what to do next, and what there is to hand over."""
+
+
+class _Race:
+    """The rungs in flight, and what has come of those that ended.
+
+    Attributes:
+        in_flight: how many have been started and have not ended.
+        decision: what the rung that ended last came to. None: none has ended.
+        handover: the rejected answer to hand to the next rung. None: there is none.
+        is_accepted: whether an answer was accepted.
+        error: a mistake of the program that ends the call. None: there was none.
+    """
+
+    def __init__(self, run: Run, ask: Ask) -> None:
+        self._run = run
+        self._ask = ask
+        self._changed = Event()
+        self.in_flight = 0
+        self.decision: Decision | None = None
+        self.handover: Handover | None = None
+        self.is_accepted = False
+        self.error: Exception | None = None
+
+    async def ask(self, place: int) -> None:
+        """Ask one rung and keep what comes of it."""
+        handover = self.handover if self._run.plan.feedback else None
+        try:
+            self.decision, self.handover = await self._ask(self._run, place, handover)
+            self.is_accepted |= self.decision is ACCEPT
+        except Exception as error:  # kept, because a task group would wrap it
+            self.error = error
+        finally:
+            self.in_flight -= 1
+            self._changed.set()
+
+    async def wait(self, timeout_s: float | None = None) -> None:
+        """Until it is over, nothing is in flight any more, or so many seconds have passed."""
+        with move_on_after(timeout_s):
+            while self.in_flight and not self.is_over:
+                await self._changed.wait()
+                self._changed = Event()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the other rungs are not needed any more."""
+        return self.is_accepted or self.error is not None
+
+
+async def race(run: Run, first: int, ask: Ask) -> Decision:
+    """Climb from the place `first`, each next rung started early where the plan says so.
+
+    The first accepted answer wins. What is in flight then is cancelled, billed, and on record as
+    skipped(hedge).
+    """
+    state = _Race(run, ask)
+    place: int | None = first
+    is_too_dear = False
+    async with create_task_group() as group:
+        while place is not None:
+            state.in_flight += 1
+            group.start_soon(state.ask, place)
+            if place + 1 == len(run.plan.rungs):
+                break
+            await state.wait(_patience_s(run, place + 1))
+            if state.is_over:
+                break
+            place = run.next_place(place + 1)
+            if place is not None and await run.is_too_dear(place):
+                is_too_dear = True
+                break
+        await state.wait()
+        group.cancel_scope.cancel()
+    if state.error is not None:
+        raise state.error
+    if state.is_accepted:
+        _call_off(run)
+        return ACCEPT
+    if is_too_dear or state.decision is OUT_OF_MONEY:
+        return OUT_OF_MONEY
+    if place is None or state.decision is OUT_OF_TIME:
+        return OUT_OF_TIME
+    return EXHAUSTED
+
+
+def _patience_s(run: Run, following: int) -> float | None:
+    """How long the rungs in flight have before the next one starts. None: as long as it takes."""
+    takes_s = run.plan.rungs[following].latency.quantile_s(HEDGE_AT, run.plan.clock())
+    return hedge_after_s(run.plan.hedge, takes_s, run.time_left_s())
+
+
+def _call_off(run: Run) -> None:
+    """Put the attempts that lost the race on record as what they are."""
+    for attempt in run.unfinished():
+        attempt.outcome, attempt.reason = "skipped", "hedge"
