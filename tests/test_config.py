@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
@@ -14,9 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade import AuthenticationError, Cascade, ConfigError, Price, Usage
+from cascade import (
+    AuthenticationError,
+    Cascade,
+    ConfigError,
+    Price,
+    SpendLimitExceeded,
+    SQLiteStore,
+    Usage,
+)
 from cascade.config import ConfigFileError, json_schema, load
-from cascade.config.building import EnvironmentKey
+from cascade.config.mistakes import Mistakes
+from cascade.config.tiers import EnvironmentKey, key_variables
 from cascade.validation import Check
 
 SCHEMA_FILE = Path(__file__).resolve().parent.parent / "docs" / "cascade.schema.json"
@@ -224,6 +234,331 @@ paths.fast.direct = "lare"
     assert "did you mean 'small'" in found["cascades.support.validators[3]"]
 
 
+FAULTS = """
+[providers.spare]
+kind = "vllm"
+base_url = "http://10.0.0.2:8000/v1"
+headers = { x-team = "search" }
+[providers.other_key]
+kind = "openai"
+api_key_env = "OTHER_KEY"
+[tiers.small]
+model = "openai:tiny"
+base_url = "http://10.0.0.1:8000/v1"
+headers = { x-app = "tickets" }
+latency_s = 0.4
+retries = { times = 3, base_s = 0.1, cap_s = 2 }
+breaker = { failure_rate = 0.2, min_calls = 4, window_s = 60, consecutive = 3, open_s = 5, \
+slow_s = 9 }
+limits = { concurrency = 8, requests_per_min = 60, tokens_per_min = 9000, max_queue = 0 }
+[[tiers.small.deployments]]
+[[tiers.small.deployments]]
+name = "spare"
+provider = "spare"
+headers = { x-more = "1" }
+[[tiers.small.deployments]]
+provider = "other_key"
+model = "tiny-2"
+[[tiers.small.deployments]]
+base_url = "http://10.0.0.3:8000/v1"
+api_key_env = "THIRD_KEY"
+[tiers.large]
+model = "openai:huge"
+retries = 0
+breaker = false
+[tiers.local]
+model = "simulated:sim-large"
+breaker = true
+[cascades.support]
+tiers = ["small", "large", "local"]
+[cascades.support.paths.live]
+budget_s = 2
+fast = "small"
+hedge = "deadline"
+[cascades.support.paths.hurried]
+hedge = 0.25
+""".replace("\\\n", "")
+
+
+def test_what_happens_when_calls_fail_is_read(write: Any) -> None:
+    cascade = load(write(FAULTS)).cascade()
+    small, large, local = cascade.tiers
+    assert small.latency_s == 0.4
+    assert repr(small.retries) == "Retries(3, base_s=0.1, cap_s=2.0)"
+    breaker = small.breaker
+    assert breaker is not None
+    assert (breaker.failure_rate, breaker.min_calls, breaker.window_s) == (0.2, 4, 60)
+    assert (breaker.consecutive, breaker.open_s, breaker.slow_s) == (3, 5, 9)
+    limits = small.limits
+    assert limits is not None
+    assert (limits.concurrency, limits.requests_per_min) == (8, 60)
+    assert (limits.tokens_per_min, limits.max_queue) == (9000, 0)
+    assert (large.retries.times, large.breaker, large.limits) == (0, None, None)
+    assert (local.retries.times, local.breaker is None) == (0, False)
+    live, hurried = cascade.plan("live"), cascade.plan("hurried")
+    assert (live.fast, live.hedge, hurried.fast, hurried.hedge) == (0, "deadline", None, 0.25)
+
+
+def test_deployments_are_read(write: Any) -> None:
+    plain, spare, other, third = load(write(FAULTS)).cascade().tiers[0].deployments
+    assert (plain.model, plain.base_url, plain.api_key, plain.headers) == (None, None, None, None)
+    assert (spare.name, spare.model) == ("spare", "vllm:tiny")
+    assert (spare.base_url, spare.api_key) == ("http://10.0.0.2:8000/v1", None)
+    assert spare.headers == {"x-team": "search", "x-more": "1"}
+    assert (other.model, other.api_key) == ("openai:tiny-2", EnvironmentKey("OTHER_KEY"))
+    assert other.base_url == "https://api.openai.com/v1"  # not the tier's own server
+    assert (third.model, third.api_key) == (None, EnvironmentKey("THIRD_KEY"))
+
+
+def test_a_deployment_that_names_a_known_service_reads_its_usual_key(write: Any) -> None:
+    file = write(FAULTS.replace('api_key_env = "OTHER_KEY"\n', ""))
+    other = load(file).cascade().tiers[0].deployments[2]
+    assert other.api_key == EnvironmentKey("OPENAI_API_KEY")
+
+
+SPEND = (
+    VALID
+    + """
+[cascades.support.paths.live]
+budget_s = 2
+[cascades.other]
+tiers = ["small"]
+[spend]
+near = 0.5
+near_last = "small"
+output_tokens = 100
+input_safety = 2
+[[spend.caps]]
+usd = 0.1000000000000000055511151231257827021181583404541015625
+per = "month"
+path = "live"
+[[spend.caps]]
+usd = 5
+scope = "key"
+[[spend.caps]]
+usd = "7.50"
+per = "total"
+key = "acme"
+cascade = "support"
+"""
+)
+
+
+def test_caps_are_read_exactly_and_shared(write: Any) -> None:
+    config = load(write(SPEND))
+    spend = config.cascade("support").plan().spend
+    assert spend is not None
+    assert spend is config.cascade("other").plan().spend
+    assert (spend.near, spend.near_last) == (Decimal("0.5"), "small")
+    assert (spend.output_tokens, spend.input_safety) == (100, 2)
+    assert [repr(cap) for cap in spend.caps] == [
+        "Cap(0.1000000000000000055511151231257827021181583404541015625, per='month', path='live')",
+        "Cap(5, per='day', scope='key')",
+        "Cap(7.50, per='total', key='acme', cascade='support')",
+    ]
+
+
+@pytest.mark.anyio
+async def test_caps_hold_across_programs(write: Any, tmp_path: Path) -> None:
+    text = (
+        '[tiers.a]\nmodel = "simulated:sim-small"\nprice = { input = 1, output = 1 }\n'
+        'params = { max_tokens = 100 }\n[cascades.main]\ntiers = ["a"]\n'
+        '[spend]\nstore = "sqlite:spend.db"\n[[spend.caps]]\nusd = 0.0002\nper = "total"\n'
+    )
+    file = write(text)
+    admitted = 0
+    for _ in range(40):
+        cascade = load(file).cascade()
+        spend = cascade.plan().spend
+        assert spend is not None
+        assert isinstance(spend.store, SQLiteStore)
+        try:
+            await cascade.run("Name a prime number.")
+            admitted += 1
+        except SpendLimitExceeded:
+            break
+        finally:
+            spend.store.close()
+    assert 1 <= admitted < 40
+    assert (tmp_path / "spend.db").is_file()
+
+
+def test_prices_by_model_name(write: Any) -> None:
+    text = '[tiers.a]\nmodel = "openai:gpt-4o"\nprice = "auto"\n[cascades.x]\ntiers = ["a"]\n'
+    price = load(write(text)).cascade().tiers[0].price
+    assert price is not None
+    assert price.cost_usd(Usage(1_000_000, 0)) == Decimal("2.5")
+    unknown = text.replace("openai:gpt-4o", "vllm:mine")
+    assert load(write(unknown)).cascade().tiers[0].price is None
+    capped = unknown + "[spend]\ncaps = [{ usd = 1 }]\n"
+    assert "no price is listed for 'vllm:mine'" in mistakes(write(capped))["tiers.a"]
+
+
+def test_caps_need_a_price_for_all_that_is_asked(write: Any) -> None:
+    file = write(
+        VALID.replace('price = { input = 3, output = "15.00" }', "")
+        + """validators = [{ use = "judge", tier = "judging", rubric = "x", at = 0.5 }]
+[tiers.judging]
+model = "openai:x"
+[tiers.idle]
+model = "openai:y"
+[spend]
+caps = [{ usd = 1 }]
+"""
+    )
+    found = mistakes(file)
+    assert list(found) == ["tiers.large", "tiers.judging"]
+    assert "it has no price, so its calls cannot be held to the caps" in found["tiers.judging"]
+
+
+def test_prices_by_model_name_need_their_extra(write: Any) -> None:
+    file = write(
+        '[tiers.a]\nmodel = "openai:gpt-4o"\nprice = "auto"\n[cascades.x]\ntiers = ["a"]\n'
+    )
+    program = (
+        "import sys; sys.modules['genai_prices'] = None\n"
+        "from cascade import Cascade, ConfigError\n"
+        "try: Cascade.from_config(sys.argv[1])\n"
+        "except ConfigError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(file)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+        timeout=60,
+    )
+    assert 'tiers.a: prices by model name need the extra "prices": pip install' in done.stdout
+
+
+def test_mistakes_of_shape_in_time_and_money(write: Any) -> None:
+    file = write(
+        """
+[tiers.small]
+model = "openai:tiny"
+price = "automatic"
+latency_s = 0
+retries = -1
+breaker = { opens = 3, failure_rate = 0 }
+limits = { concurrency = 0, concurency = 1 }
+deployments = [{ base_url = "http://a:b@c/v1" }, { api_key = "x" }]
+[tiers.large]
+model = "openai:huge"
+retries = { times = 1.5, max = 3 }
+breaker = "no"
+limits = 3
+deployments = []
+[cascades.support]
+tiers = ["small"]
+[cascades.support.paths.a]
+hedge = "sometimes"
+[cascades.support.paths.b]
+hedge = 0
+[spend]
+store = "redis"
+near = 2
+[[spend.caps]]
+usd = 0
+per = "week"
+tenant = "acme"
+[[spend.caps]]
+usd = true
+"""
+    )
+    found = mistakes(file)
+    assert found == {
+        "tiers.small.price": (
+            "it should be a table, such as { input = 0.05, output = 0.40 }, or 'auto'"
+        ),
+        "tiers.small.latency_s": "0 will not do: it should be greater than 0",
+        "tiers.small.retries": "-1 will not do: it should be greater than or equal to 0",
+        "tiers.small.breaker.opens": "there is no such key; did you mean 'open_s'?",
+        "tiers.small.breaker.failure_rate": "0 will not do: it should be greater than 0",
+        "tiers.small.limits.concurrency": (
+            "0 will not do: it should be greater than or equal to 1"
+        ),
+        "tiers.small.limits.concurency": "there is no such key; did you mean 'concurrency'?",
+        "tiers.small.deployments[0].base_url": (
+            "the address holds a user name or password; leave it out and use api_key_env"
+        ),
+        "tiers.small.deployments[1].api_key": (
+            "keys do not belong in this file; write api_key_env with the name of the "
+            "environment variable that holds it"
+        ),
+        "tiers.large.retries.times": "1.5 will not do: it should be a valid integer",
+        "tiers.large.retries.max": ("there is no such key; known: 'base_s', 'cap_s', 'times'"),
+        "tiers.large.breaker": "'no' will not do: it should be a valid boolean",
+        "tiers.large.limits": "it should be a table",
+        "tiers.large.deployments": "it should not be empty",
+        "cascades.support.paths.a.hedge": (
+            "'sometimes' will not do: it should be 'never' or 'deadline'"
+        ),
+        "cascades.support.paths.b.hedge": "0 will not do: it should be greater than 0",
+        "spend.store": "'redis' will not do: it should be 'memory' or 'sqlite:FILE'",
+        "spend.near": "2 will not do: it should be less than or equal to 1",
+        "spend.caps[0].usd": "0 will not do: it should be greater than 0",
+        "spend.caps[0].per": (
+            "'week' will not do: it should be 'call', 'day', 'month', 'process' or 'total'"
+        ),
+        "spend.caps[0].tenant": (
+            "there is no such key; known: 'cascade', 'key', 'path', 'per', 'scope', 'usd'"
+        ),
+        "spend.caps[1].usd": "True will not do: it should be a number of USD",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        ("[cascades.support.paths.a]\nbudget_s = 1\nfast = 'smal'\n",
+         "cascades.support.paths.a.fast", "did you mean 'small'"),
+        ("[cascades.support.paths.a]\nfast = 'small'\n",
+         "cascades.support.paths.a", "no effect without budget_s"),
+        ("[cascades.support.paths.a]\nhedge = 'deadline'\n",
+         "cascades.support.paths.a", "give the path a budget_s"),
+        ("[cascades.support.paths.a]\nhedge = 1\ndirect = 'small'\n",
+         "cascades.support.paths.a", "hedge has no effect on a direct path"),
+        ("[[tiers.large.deployments]]\n[[tiers.large.deployments]]\nprovider = 'crp'\n",
+         "tiers.large", "deployments[1]: there is no [providers.crp]; did you mean 'corp'?"),
+        ("[[tiers.large.deployments]]\nprovider = 'corp'\nbase_url = 'http://x'\n",
+         "tiers.large", "deployments[0]: base_url stands beside provider='corp'"),
+        ("[[tiers.large.deployments]]\nprovider = 'corp'\nmodel = 'vllm:x'\n",
+         "tiers.large", "write model='x'"),
+        ("[[tiers.large.deployments]]\nmodel = 'huge'\n",
+         "tiers.large", "deployments[0]: a deployment: model 'huge' names no provider"),
+        ("paths.live.budget_s = 1\n[spend]\ncaps = [{ usd = 1, path = 'lve' }]\n",
+         "spend.caps[0].path", "there is no path 'lve' in this file; did you mean 'live'?"),
+        ("[spend]\ncaps = [{ usd = 1, cascade = 'suport' }]\n",
+         "spend.caps[0].cascade", "did you mean 'support'?"),
+        ("[spend]\ncaps = [{ usd = 1, scope = 'key', key = 'a' }]\n",
+         "spend.caps[0]", "leave scope out"),
+        ("[spend]\ncaps = [{ usd = 1 }]\nnear_last = 'smal'\n",
+         "spend.near_last", "did you mean 'small'?"),
+        ("[spend]\ncaps = [{ usd = 1 }]\nstore = 'sqlite:no/such/spend.db'\n",
+         "spend.store", "there is no folder"),
+    ],
+)  # fmt: skip
+def test_mistakes_of_meaning_in_time_and_money(
+    write: Any, text: str, place: str, message: str
+) -> None:
+    file = write(f"{VALID}{text}[providers.corp]\nkind = 'vllm'\n")
+    found = mistakes(file)
+    assert list(found) == [place]
+    assert message in found[place]
+
+
+def test_a_mistake_of_a_shared_tier_brings_no_others_with_it(write: Any) -> None:
+    file = write(
+        '[tiers.a]\nmodel = "opnai:x"\n[cascades.one]\ntiers = ["a"]\n'
+        '[cascades.two]\ntiers = ["a"]\n'
+    )
+    config = load(file)
+    found = Mistakes(str(file))
+    assert [config.build(name, found) for name in ("one", "two")] == [None, None]
+    assert [mistake.place for mistake in found.found] == ["tiers.a"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -304,10 +639,16 @@ SECRET = "sk-live-0123456789"
         f"params = '{SECRET}'",
     ],
 )
-@pytest.mark.parametrize("table", ["tiers.small", "providers.corp"])
-def test_keys_are_refused_and_never_shown(write: Any, table: str, line: str) -> None:
-    first = "model = 'openai:x'" if table == "tiers.small" else "kind = 'openai'"
-    file = write(f"[{table}]\n{first}\n{line}\n[cascades.a]\ntiers = ['small']\n")
+@pytest.mark.parametrize(
+    ("table", "first"),
+    [
+        ("[tiers.small]", "model = 'openai:x'"),
+        ("[providers.corp]", "kind = 'openai'"),
+        ("[tiers.small]\nmodel = 'openai:x'\n[[tiers.small.deployments]]", "name = 'a'"),
+    ],
+)
+def test_keys_are_refused_and_never_shown(write: Any, table: str, first: str, line: str) -> None:
+    file = write(f"{table}\n{first}\n{line}\n[cascades.a]\ntiers = ['small']\n")
     with pytest.raises(ConfigError) as raised:
         load(file)
     assert SECRET not in str(raised.value)
@@ -331,6 +672,16 @@ def test_a_key_is_read_at_each_call(write: Any, monkeypatch: pytest.MonkeyPatch)
     assert SECRET not in repr(key)
     assert key == EnvironmentKey("CORP_KEY")
     assert key != EnvironmentKey("OTHER_KEY")
+
+
+def test_which_variables_a_tier_reads_its_keys_from(write: Any) -> None:
+    small, large, local = load(write(FAULTS)).cascade().tiers
+    assert key_variables(small) == ["OTHER_KEY", "THIRD_KEY"]
+    assert key_variables(large) == ["OPENAI_API_KEY"]
+    assert key_variables(local) == []
+    file = write(VALID + "[[tiers.large.deployments]]\n[[tiers.large.deployments]]\n"
+                 "model = 'anthropic:x'\n")  # fmt: skip
+    assert key_variables(load(file).cascade().tiers[1]) == ["OPENAI_API_KEY", "ANTHROPIC_API_KEY"]
 
 
 @pytest.mark.parametrize(
@@ -526,6 +877,10 @@ tier_tables = st.fixed_dictionaries(
         ),
         "params": params,
         "timeout_s": times,
+        "latency_s": times,
+        "retries": st.integers(0, 9),
+        "breaker": st.booleans(),
+        "limits": st.fixed_dictionaries({"concurrency": st.integers(1, 99)}),
         "api_key_env": st.just("SOME_KEY"),
     },
 )
@@ -536,7 +891,12 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     tiers = draw(st.dictionaries(names, tier_tables, min_size=1, max_size=3))
     ladder = list(tiers)
     path = st.fixed_dictionaries(
-        {}, optional={"budget_s": times, "on_exhausted": st.sampled_from(["raise", "best"])}
+        {},
+        optional={
+            "budget_s": times,
+            "hedge": st.just("never") | times,
+            "on_exhausted": st.sampled_from(["raise", "best"]),
+        },
     )
     cascade = draw(
         st.fixed_dictionaries(
@@ -589,12 +949,20 @@ def test_what_is_written_is_what_is_planned(
     for tier in cascade.tiers:
         said = document["tiers"][tier.name]
         assert (tier.model, tier.timeout_s) == (said["model"], said.get("timeout_s"))
+        assert tier.latency_s == said.get("latency_s")
+        remote = not said["model"].startswith("simulated:")
+        assert tier.retries.times == said.get("retries", 2 if remote else 0)
+        assert (tier.breaker is not None) == said.get("breaker", remote)
+        assert repr(tier.limits) == (
+            f"Limits(concurrency={said['limits']['concurrency']})" if "limits" in said else "None"
+        )
         assert tier.params == said.get("params", {})
         assert tier.price == (Price(**said["price"]) if "price" in said else None)
         assert (tier.api_key is None) == ("api_key_env" not in said)
     for name, path in tables.get("paths", {}).items():
         plan = cascade.plan(name)
         assert plan.budget_s == path.get("budget_s")
+        assert plan.hedge == path.get("hedge", "never")
         assert plan.on_exhausted == path.get("on_exhausted", tables.get("on_exhausted", "raise"))
     first, second = cascade.validators
     (threshold,) = (v.threshold for v in first.walk() if isinstance(v, Check))

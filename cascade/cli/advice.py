@@ -8,12 +8,18 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Final
 
+from cascade.cli.output import usd
 from cascade.config import Config
+from cascade.config.entries import UseEntry, ValidatorEntry
 from cascade.config.mistakes import Mistake, place_of
-from cascade.config.tables import CascadeTable, TierTable, UseEntry, ValidatorEntry
+from cascade.config.tables import CascadeTable, TierTable
+from cascade.config.tiers import key_variables
 from cascade.config.validators import entries_of, parts_of
 from cascade.decorator import Cascade
-from cascade.providers import PROVIDERS, split_model
+from cascade.providers import split_model
+from cascade.routing import Plan
+from cascade.spend import Cap, Spend
+from cascade.spend_store import MemoryStore
 from cascade.tier import Tier
 from cascade.types import Usage
 
@@ -23,19 +29,21 @@ _TYPICAL: Final = Usage(1000, 300)  # to compare prices of input and output in o
 _NEED_LOGPROBS: Final = frozenset({"entropy", "field_logprob", "logprob", "margin"})
 
 
-def advice(config: Config, cascades: Mapping[str, Cascade]) -> list[Mistake]:
-    """Warnings about a file whose cascades could be built."""
+def advice(
+    config: Config, cascades: Mapping[str, Cascade], spend: Spend | None = None
+) -> list[Mistake]:
+    """Warnings about a file whose cascades could be built; `spend` holds its caps."""
     used = {tier.name: tier for cascade in cascades.values() for tier in cascade.tiers}
     used.update((name, config.tier(name)) for name in _asked_by_validators(config))
     found = [*_unused(config, used)]
     for name, tier in used.items():
-        found += _of_tier(config.tables.tiers[name], tier, config)
+        found += _of_tier(config.tables.tiers[name], tier)
     for name, cascade in cascades.items():
         table = config.tables.cascades[name]
         found += _of_ladder(name, cascade)
         found += _of_paths(name, cascade)
         found += _of_validators(name, table, cascade)
-    return found
+    return found if spend is None else [*found, *_of_spend(spend, cascades)]
 
 
 def _asked_by_validators(config: Config) -> Iterator[str]:
@@ -53,19 +61,27 @@ def _unused(config: Config, used: Mapping[str, Tier]) -> Iterator[Mistake]:
         if name not in used:
             yield Mistake(place_of("tiers", name), "no cascade uses this tier")
     shared = {tier.provider for tier in tables.tiers.values()}
+    for tier in tables.tiers.values():
+        shared.update(one.provider for one in tier.deployments or ())
     for name in tables.providers:
         if name not in shared:
             yield Mistake(place_of("providers", name), "no tier uses this provider")
 
 
-def _of_tier(table: TierTable, tier: Tier, config: Config) -> Iterator[Mistake]:
+def _of_tier(table: TierTable, tier: Tier) -> Iterator[Mistake]:
     place = place_of("tiers", tier.name)
-    variable = _key_variable(table, config)
-    if variable is not None and not os.environ.get(variable):
+    for variable in key_variables(tier):
+        if not os.environ.get(variable):
+            yield Mistake(
+                place, f"the environment variable {variable} is not set, so calls to it will fail"
+            )
+    if tier.price is None and table.price == "auto":
         yield Mistake(
-            place, f"the environment variable {variable} is not set, so calls to it will fail"
+            place,
+            f"no price is listed for model={tier.model!r}, so the cost of every call that asks it "
+            "is unknown; write price = { input = ..., output = ... }",
         )
-    if tier.price is None:
+    elif tier.price is None:
         yield Mistake(place, "it has no price, so the cost of every call that asks it is unknown")
     if split_model(tier.model or "") is None:
         yield Mistake(
@@ -73,19 +89,8 @@ def _of_tier(table: TierTable, tier: Tier, config: Config) -> Iterator[Mistake]:
             f"model={tier.model!r} names no provider, so that only functions with an SDK of their "
             "own can ask it; write it like 'openai:MODEL'",
         )
-
-
-def _key_variable(table: TierTable, config: Config) -> str | None:
-    """The environment variable that a tier's key comes from. None: it needs none."""
-    if table.provider is not None:
-        shared = config.tables.providers[table.provider]
-        kind, own, base_url = shared.kind, shared.api_key_env, shared.base_url
-    else:
-        named = split_model(table.model)
-        if named is None:
-            return None
-        kind, own, base_url = named[0], table.api_key_env, table.base_url
-    return own or (None if base_url else PROVIDERS[kind].key_env)
+    if table.limits is not None and table.limits.model_fields_set <= {"max_queue"}:
+        yield Mistake(place, "its limits limit nothing; add concurrency or leave them out")
 
 
 def _of_ladder(name: str, cascade: Cascade) -> Iterator[Mistake]:
@@ -110,15 +115,64 @@ def _typical_cost_usd(tier: Tier) -> Decimal | None:
 
 def _of_paths(name: str, cascade: Cascade) -> Iterator[Mistake]:
     for path in cascade.paths:
-        plan = cascade.plan(path)
-        for rung in plan.rungs:
-            timeout_s = rung.tier.timeout_s
-            if plan.budget_s is not None and timeout_s is not None and plan.budget_s < timeout_s:
+        place, plan = place_of("cascades", name, "paths", path), cascade.plan(path)
+        for message in (*_of_budget(plan), *_of_hedge(plan)):
+            yield Mistake(place, message)
+
+
+def _of_budget(plan: Plan) -> Iterator[str]:
+    if plan.budget_s is None:
+        return
+    for rung in plan.rungs:
+        timeout_s, latency_s = rung.tier.timeout_s, rung.tier.latency_s
+        if timeout_s is not None and plan.budget_s < timeout_s:
+            yield (
+                f"its budget of {plan.budget_s} s ends before the timeout_s={timeout_s} of "
+                f"tier {rung.tier.name!r}, which can then take all of it"
+            )
+        if latency_s is not None and plan.budget_s < latency_s:
+            yield (
+                f"its budget of {plan.budget_s} s is shorter than the latency_s={latency_s} of "
+                f"tier {rung.tier.name!r}, which can hardly answer in time"
+            )
+
+
+def _of_hedge(plan: Plan) -> Iterator[str]:
+    if plan.hedge == "never":
+        return
+    if len(plan.rungs) == 1:
+        yield "hedge has no effect with one tier on its ladder; leave it out"
+    elif plan.budget_s is not None and plan.hedge != "deadline" and plan.hedge >= plan.budget_s:
+        yield f"hedge={plan.hedge} s has no effect, as its budget of {plan.budget_s} s is over then"
+
+
+def _of_spend(spend: Spend, cascades: Mapping[str, Cascade]) -> Iterator[Mistake]:
+    for number, cap in enumerate(spend.caps):
+        place = f"spend.caps[{number}]"
+        for tier in _capped(cap, cascades):
+            least = spend.estimate_usd(tier)
+            if least > cap.usd:
                 yield Mistake(
-                    place_of("cascades", name, "paths", path),
-                    f"its budget of {plan.budget_s} s ends before the timeout_s={timeout_s} of "
-                    f"tier {rung.tier.name!r}, which can then take all of it",
+                    place,
+                    f"tier {tier.name!r} can never be asked: {usd(least)} is reserved for its "
+                    "answer alone; raise the cap, or set max_tokens in the tier's params",
                 )
+        if cap.per in ("month", "total") and isinstance(spend.store, MemoryStore):
+            yield Mistake(
+                place,
+                f"per={cap.per!r} is counted in memory, so each start of a program begins at 0; "
+                "write store = 'sqlite:spend.db' in [spend]",
+            )
+
+
+def _capped(cap: Cap, cascades: Mapping[str, Cascade]) -> list[Tier]:
+    """The tiers that some call under a cap may ask, each once."""
+    found: dict[str, Tier] = {}
+    for name, cascade in cascades.items():
+        if cap.cascade in (None, name) and (cap.path is None or cap.path in cascade.paths):
+            rungs = cascade.plan(cap.path).rungs
+            found.update((rung.tier.name, rung.tier) for rung in rungs)
+    return list(found.values())
 
 
 def _of_validators(name: str, table: CascadeTable, cascade: Cascade) -> Iterator[Mistake]:

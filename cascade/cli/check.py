@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,12 +11,21 @@ from cyclopts import Parameter
 
 from cascade.cli.advice import advice
 from cascade.cli.codes import ExitCode
+from cascade.cli.meaning import (
+    about_spend,
+    about_tier,
+    about_way,
+    spend_facts,
+    tier_facts,
+    way_facts,
+)
 from cascade.cli.output import Common, as_json, configure_logs, say, usd, write
 from cascade.config import Config, ConfigFileError, json_schema, load
 from cascade.config.mistakes import Mistake, Mistakes
 from cascade.decorator import Cascade
 from cascade.errors import ConfigError
-from cascade.routing import Plan, Rung
+from cascade.routing import Rung
+from cascade.spend import Spend
 from cascade.types import Price, Usage
 
 __all__ = ["check"]
@@ -31,9 +41,10 @@ def check(
 ) -> int:
     """Check a cascade.toml and explain what it means.
 
-    Shows the ladder of each cascade, the validators with their thresholds and the paths, and
-    warns of what can work but hardly as it was meant: keys that are not set, unknown prices, a
-    ladder that is not cheapest first. The modules that the file names in `imports` are imported,
+    Shows the ladder of each cascade, the validators with their thresholds, what happens when
+    calls fail, the paths with their budgets, and the spend caps; and warns of what can work but
+    hardly as it was meant: keys that are not set, unknown prices, a ladder that is not cheapest
+    first, a budget that is too short. The modules that the file names in `imports` are imported,
     so check only files you trust. Nothing is sent to any model.
 
     ```
@@ -53,27 +64,37 @@ def check(
     if schema:
         write(as_json(json_schema(), indent=2))
         return ExitCode.OK
-    mistakes, warnings, cascades = _examined(file)
+    found = _examined(file)
     if common.json:
-        write(as_json(_facts(file, mistakes, warnings, cascades), indent=2))
+        write(as_json(_facts(file, found), indent=2))
     else:
-        _tell(file, mistakes, warnings, cascades)
-    return ExitCode.MISTAKE if mistakes else ExitCode.OK
+        _tell(file, found)
+    return ExitCode.MISTAKE if found.mistakes else ExitCode.OK
 
 
-def _examined(
-    file: Path,
-) -> tuple[Sequence[Mistake], Sequence[Mistake], Mapping[str, Cascade]]:
-    """Its mistakes, its warnings, and the cascades that could be built."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a file comes to: the cascades that could be built, and what is wrong."""
+
+    mistakes: Sequence[Mistake]
+    warnings: Sequence[Mistake] = ()
+    cascades: Mapping[str, Cascade] = field(default_factory=dict[str, Cascade])
+    spend: Spend | None = None
+
+
+def _examined(file: Path) -> _Found:
     try:
         config = load(file)
     except ConfigFileError as error:
-        return error.mistakes, (), {}
+        return _Found(error.mistakes)
     except ConfigError as error:
-        return [Mistake("", str(error))], (), {}
+        return _Found([Mistake("", str(error))])
     mistakes = Mistakes(str(file))
     cascades = _built(config, mistakes)
-    return mistakes.found, [] if mistakes.found else advice(config, cascades), cascades
+    spend = config.spend(mistakes)
+    if mistakes.found:
+        return _Found(mistakes.found, (), cascades)
+    return _Found((), advice(config, cascades, spend), cascades, spend)
 
 
 def _built(config: Config, mistakes: Mistakes) -> dict[str, Cascade]:
@@ -81,22 +102,20 @@ def _built(config: Config, mistakes: Mistakes) -> dict[str, Cascade]:
     return {name: cascade for name, cascade in built.items() if cascade is not None}
 
 
-def _tell(
-    file: Path,
-    mistakes: Sequence[Mistake],
-    warnings: Sequence[Mistake],
-    cascades: Mapping[str, Cascade],
-) -> None:
-    for mistake in mistakes:
+def _tell(file: Path, found: _Found) -> None:
+    for mistake in found.mistakes:
         say(f"error: {mistake}", style="red")
-    for warning in warnings:
+    for warning in found.warnings:
         say(f"warning: {warning}", style="yellow")
-    if mistakes:
-        say(f"{file}: {_count(mistakes, 'mistake')}")
+    if found.mistakes:
+        say(f"{file}: {_count(found.mistakes, 'mistake')}")
         return
-    for name, cascade in cascades.items():
+    for name, cascade in found.cascades.items():
         write("\n".join(_described(name, cascade)) + "\n")
-    write(f"{file} is valid" + (f", with {_count(warnings, 'warning')}." if warnings else "."))
+    if found.spend is not None:
+        write("\n".join(about_spend(found.spend)) + "\n")
+    warnings = f", with {_count(found.warnings, 'warning')}" if found.warnings else ""
+    write(f"{file} is valid{warnings}.")
 
 
 def _count(found: Sequence[Mistake], noun: str) -> str:
@@ -109,14 +128,9 @@ def _described(name: str, cascade: Cascade) -> list[str]:
         lines.append(f"  {rung.tier.name}: {rung.tier.model}, {_price(rung.tier.price)}")
         judges = [_judged(validator) for validator in _validators(rung)]
         lines.append(f"    must pass: {', '.join(judges) or 'nothing'}")
-    lines.extend(f"  path {path}: {_way(cascade.plan(path))}" for path in cascade.paths)
+        lines.extend(f"    {line}" for line in about_tier(rung.tier))
+    lines.extend(f"  path {path}: {about_way(cascade.plan(path))}" for path in cascade.paths)
     return lines
-
-
-def _way(plan: Plan) -> str:
-    ladder = " > ".join(rung.tier.name for rung in plan.rungs)
-    budget = "no budget" if plan.budget_s is None else f"a budget of {plan.budget_s} s"
-    return f"{ladder}, {budget}"
 
 
 def _price(price: Price | None) -> str:
@@ -150,18 +164,14 @@ def _judged(validator: Mapping[str, Any]) -> str:
     return f"{name} ({', '.join(f'{one} at {at}' for one, at in thresholds.items())})"
 
 
-def _facts(
-    file: Path,
-    mistakes: Sequence[Mistake],
-    warnings: Sequence[Mistake],
-    cascades: Mapping[str, Cascade],
-) -> dict[str, Any]:
+def _facts(file: Path, found: _Found) -> dict[str, Any]:
     return {
         "file": str(file),
-        "ok": not mistakes,
-        "errors": [mistake._asdict() for mistake in mistakes],
-        "warnings": [warning._asdict() for warning in warnings],
-        "cascades": {name: _cascade_facts(cascade) for name, cascade in cascades.items()},
+        "ok": not found.mistakes,
+        "errors": [mistake._asdict() for mistake in found.mistakes],
+        "warnings": [warning._asdict() for warning in found.warnings],
+        "cascades": {name: _cascade_facts(cascade) for name, cascade in found.cascades.items()},
+        "spend": spend_facts(found.spend),
     }
 
 
@@ -171,14 +181,10 @@ def _cascade_facts(cascade: Cascade) -> dict[str, Any]:
             {
                 "tier": rung.tier.name,
                 "model": rung.tier.model,
-                "timeout_s": rung.tier.timeout_s,
+                **tier_facts(rung.tier),
                 "validators": _validators(rung),
             }
             for rung in cascade.plan().rungs
         ],
-        "paths": {path: _path_facts(cascade.plan(path)) for path in cascade.paths},
+        "paths": {path: way_facts(cascade.plan(path)) for path in cascade.paths},
     }
-
-
-def _path_facts(plan: Plan) -> dict[str, Any]:
-    return {"budget_s": plan.budget_s, "ladder": [rung.tier.name for rung in plan.rungs]}

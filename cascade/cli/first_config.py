@@ -157,4 +157,9 @@ budget_s = 120.0
 
 [cascades.default.paths.strongest]
 direct = "{last}"
+
+# The most that all of it may cost, in USD. A call that might pass a cap is not made.
+# [spend]
+# store = "sqlite:spend.db"  # so that it is remembered from one run to the next
+# caps = [{{ usd = 5, per = "day" }}]
 """

@@ -16,9 +16,11 @@ from cyclopts.validators import Number
 from cascade.cli.codes import ExitCode
 from cascade.cli.output import Common, as_json, configure_logs, say, seconds, usd, write
 from cascade.cli.rows import mishap, result_row
+from cascade.cli.way import Way
 from cascade.config import load
 from cascade.decorator import Cascade
 from cascade.errors import ConfigError, NoAnswerError
+from cascade.options import check_seconds
 from cascade.types import Result
 
 __all__ = ["run"]
@@ -52,6 +54,7 @@ def run(
     config: Annotated[Path, Parameter(name=["--config", "-c"])] = Path("cascade.toml"),
     cascade: str | None = None,
     path: str | None = None,
+    budget: Annotated[float | None, Parameter(name="--budget")] = None,
     story: Annotated[bool, Parameter(negative="")] = False,
     many: Many = _MANY,
     common: Common = _COMMON,
@@ -83,18 +86,21 @@ def run(
         Which of its cascades. Left out: the only one.
     path
         The path to answer on. Left out: the whole ladder, without a budget.
+    budget
+        Seconds that each request may take; it can shorten the path's budget, not lengthen it.
     story
         Show on stderr what each tier did.
     """
     configure_logs(common.log_level)
     _check_prompt(prompt, more)
     _check_options(prompt, many, story)
+    check_seconds("--budget", budget)
     chosen = load(config).cascade(cascade)
     chosen.plan(path)  # a path that does not exist is told before anything is sent
     if many.file is not None:
-        return _run_file(chosen, many.file, path, many, json=common.json)
+        return _run_file(chosen, many.file, Way(path, budget), many, json=common.json)
     text = sys.stdin.read() if prompt == "-" else prompt or ""
-    return _run_one(chosen, text, path, story=story, json=common.json)
+    return _run_one(chosen, text, Way(path, budget), story=story, json=common.json)
 
 
 def _check_prompt(prompt: str | None, more: tuple[str, ...]) -> None:
@@ -123,13 +129,13 @@ def _check_options(prompt: str | None, many: Many, story: bool) -> None:
         raise ConfigError("--story goes with a prompt; the rows of --file hold every attempt")
 
 
-def _run_file(cascade: Cascade, file: Path, path: str | None, many: Many, *, json: bool) -> int:
+def _run_file(cascade: Cascade, file: Path, way: Way, many: Many, *, json: bool) -> int:
     from cascade.cli.run_file import run_file  # a single prompt needs none of it
 
     return run_file(
         cascade,
         file,
-        path,
+        way,
         many.output,
         fresh=many.fresh,
         concurrency=many.concurrency or DEFAULT_CONCURRENCY,
@@ -137,12 +143,12 @@ def _run_file(cascade: Cascade, file: Path, path: str | None, many: Many, *, jso
     )
 
 
-def _run_one(cascade: Cascade, prompt: str, path: str | None, *, story: bool, json: bool) -> int:
+def _run_one(cascade: Cascade, prompt: str, way: Way, *, story: bool, json: bool) -> int:
     if not prompt.strip():
         raise ConfigError("the prompt is empty")
     error: NoAnswerError | None = None
     try:
-        result = anyio.run(_asked(cascade, prompt, path))
+        result = anyio.run(_asked(cascade, prompt, way))
     except NoAnswerError as raised:
         if raised.result is None:
             raise
@@ -160,9 +166,9 @@ def _run_one(cascade: Cascade, prompt: str, path: str | None, *, story: bool, js
     return ExitCode.NO_ANSWER if result.answer is None else ExitCode.NOT_ACCEPTED
 
 
-def _asked(cascade: Cascade, prompt: str, path: str | None) -> Callable[[], Any]:
+def _asked(cascade: Cascade, prompt: str, way: Way) -> Callable[[], Any]:
     async def ask() -> Result[Any]:
-        return await cascade.run(prompt, path=path)
+        return await cascade.run(prompt, path=way.path, budget_s=way.budget_s)
 
     return ask
 

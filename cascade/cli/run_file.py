@@ -18,6 +18,7 @@ from cascade.cli.lines import Done, Line, count_lines, read_done, read_lines
 from cascade.cli.output import as_json, errors, say
 from cascade.cli.rows import Row, error_row, result_row
 from cascade.cli.tally import Tally
+from cascade.cli.way import Way
 from cascade.decorator import Cascade
 from cascade.errors import ConfigError, NoAnswerError
 from cascade.types import Result
@@ -30,7 +31,7 @@ class _Job:
     """What the workers of one run share."""
 
     cascade: Cascade
-    path: str | None
+    way: Way
     write: Callable[[Row], None]
     tally: Tally
 
@@ -38,7 +39,7 @@ class _Job:
 def run_file(
     cascade: Cascade,
     file: Path,
-    path: str | None,
+    way: Way,
     output: Path | None,
     *,
     fresh: bool,
@@ -53,7 +54,7 @@ def run_file(
     tally = Tally()
     try:
         with _opened(output, fresh) as stream, _progress(count_lines(file), len(done)) as advance:
-            job = _Job(cascade, path, _writer(stream, advance), tally)
+            job = _Job(cascade, way, _writer(stream, advance), tally)
             todo = _not_done(read_lines(file), done)
             anyio.run(_answer_all, job, todo, concurrency)
     except KeyboardInterrupt:
@@ -91,7 +92,9 @@ async def _answer(job: _Job, line: Line) -> tuple[Result[Any] | None, Row]:
         mistake = line.mistake or ConfigError(f"line {line.number} cannot be read")
         return None, error_row(mistake, str(mistake))
     try:
-        result = await job.cascade.run(line.request, path=line.path or job.path)
+        result = await job.cascade.run(
+            line.request, path=line.path or job.way.path, budget_s=job.way.budget_s
+        )
     except NoAnswerError as error:
         if error.result is None:
             return None, error_row(error, str(error))

@@ -1,54 +1,24 @@
-"""Tiers and cascades from the tables of a configuration file."""
+"""Cascades from the tables of a configuration file."""
 
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path as FilePath
-from typing import Any
 
 from cascade.config.mistakes import ConfigFileError, Mistakes, place_of
-from cascade.config.tables import CascadeTable, ConfigTables, PathTable, PriceTable, TierTable
+from cascade.config.spending import build_spend
+from cascade.config.tables import CascadeTable, ConfigTables, PathTable
+from cascade.config.tiers import build_tier
 from cascade.config.validators import ValidatorBuilder
 from cascade.decorator import Cascade
-from cascade.errors import AuthenticationError, ConfigError, did_you_mean
-from cascade.providers import PROVIDERS
+from cascade.errors import ConfigError, did_you_mean
 from cascade.routing import Path
+from cascade.spend import Spend
 from cascade.tier import Tier
-from cascade.types import NO_USAGE, Price, Secret
 
-__all__ = ["Config", "EnvironmentKey", "import_modules"]
-
-
-class EnvironmentKey(Secret):
-    """The key in an environment variable, read at each call, so that it may change."""
-
-    __slots__ = ()
-
-    def reveal(self) -> str:
-        """The key.
-
-        Raises:
-            AuthenticationError: the variable is not set.
-        """
-        key = os.environ.get(self._value)
-        if not key:
-            raise AuthenticationError(
-                f"the environment variable {self._value} is not set; set it to the key",
-                usage=NO_USAGE,
-            )
-        return key
-
-    def __repr__(self) -> str:
-        return f"EnvironmentKey({self._value!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, EnvironmentKey) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash((EnvironmentKey, self._value))
+__all__ = ["Config", "import_modules"]
 
 
 class Config:
@@ -63,6 +33,7 @@ class Config:
         self.file = file
         self.tables = tables
         self._tiers: dict[str, Tier] = {}
+        self._spend: Spend | None = None
 
     def cascade(self, name: str | None = None) -> Cascade:
         """The cascade of that name. None: the only one.
@@ -90,12 +61,15 @@ class Config:
         """The cascade of that name. None when anything in it is wrong, which `mistakes` notes."""
         table = self.tables.cascades[name]
         place = place_of("cascades", name)
-        before = len(mistakes.found)
+        before = mistakes.met
         tiers = self._ladder(place, table, mistakes)
         self._check_paths(place, table, mistakes)
+        spend = self.spend(mistakes)
         builder = ValidatorBuilder(self.file.parent, self.tier, mistakes)
         validators = builder.build_all(f"{place}.validators", table.validators)
-        if len(mistakes.found) > before:
+        if spend is not None:
+            self._check_prices(mistakes)
+        if mistakes.met > before:
             return None
         built: Cascade | None = None
         with mistakes.at(place):
@@ -108,8 +82,16 @@ class Config:
                 feedback=table.feedback,
                 reasks=table.reasks,
                 thresholds=table.thresholds,
+                spend=spend,
             )
         return built
+
+    def spend(self, mistakes: Mistakes) -> Spend | None:
+        """What holds all cascades of the file to its caps. None: it has none, or mistakes."""
+        table = self.tables.spend
+        if self._spend is None and table is not None:
+            self._spend = build_spend(table, self.tables, self.file.parent, mistakes)
+        return self._spend
 
     def tier(self, name: str) -> Tier:
         """The tier of that name.
@@ -122,7 +104,7 @@ class Config:
                 f"there is no [tiers.{name}]; {did_you_mean(name, self.tables.tiers)}"
             )
         if name not in self._tiers:
-            self._tiers[name] = self._made(name, self.tables.tiers[name])
+            self._tiers[name] = build_tier(name, self.tables, self.file.parent)
         return self._tiers[name]
 
     def _ladder(self, place: str, table: CascadeTable, mistakes: Mistakes) -> list[Tier]:
@@ -133,81 +115,28 @@ class Config:
                 ladder.append(self.tier(name))
         return ladder
 
+    def _check_prices(self, mistakes: Mistakes) -> None:
+        """What is asked has a price, judges included: the caps have to count it."""
+        for name, tier in self._tiers.items():
+            if tier.price is None:
+                is_auto = self.tables.tiers[name].price == "auto"
+                why = f"no price is listed for {tier.model!r}" if is_auto else "it has no price"
+                mistakes.add(
+                    place_of("tiers", name),
+                    f"{why}, so its calls cannot be held to the caps of [spend]; write "
+                    "price = { input = ..., output = ... }, zeros if it is free",
+                )
+
     def _check_paths(self, place: str, table: CascadeTable, mistakes: Mistakes) -> None:
         for name, path in table.paths.items():
             own = f"{place}.{place_of('paths', name)}"
-            for option in ("direct", "first", "last"):
+            for option in ("direct", "first", "last", "fast"):
                 tier = getattr(path, option)
                 if tier is not None and tier not in table.tiers:
                     hint = did_you_mean(tier, table.tiers)
                     mistakes.add(f"{own}.{option}", f"{tier!r} is no tier of this cascade; {hint}")
             with mistakes.at(own):
                 _path(path)
-
-    def _made(self, name: str, table: TierTable) -> Tier:
-        return Tier(
-            name,
-            price=None if table.price is None else _price(table.price),
-            params=table.params,
-            drop_params=table.drop_params,
-            timeout_s=table.timeout_s,
-            **self._connection(table),
-        )
-
-    def _connection(self, table: TierTable) -> dict[str, Any]:
-        """Where the tier's model is: from its own table, or from the provider it names."""
-        if table.provider is None:
-            return {
-                "model": self._located(table.model),
-                "base_url": table.base_url,
-                "api_key": table.api_key_env and EnvironmentKey(table.api_key_env),
-                "headers": table.headers,
-            }
-        if table.provider not in self.tables.providers:
-            hint = did_you_mean(table.provider, self.tables.providers)
-            raise ConfigError(f"there is no [providers.{table.provider}]; {hint}")
-        provider = self.tables.providers[table.provider]
-        _check_shared(table, provider.kind)
-        return {
-            "model": f"{provider.kind}:{table.model}",
-            "base_url": provider.base_url,
-            "api_key": provider.api_key_env and EnvironmentKey(provider.api_key_env),
-            "headers": {**provider.headers, **table.headers},
-        }
-
-    def _located(self, model: str) -> str:
-        """A model; where it is a file of recorded runs, one that starts at this file's folder."""
-        kind, _, name = model.partition(":")
-        return f"{kind}:{self.file.parent / name}" if kind == "recorded" and name else model
-
-
-def _check_shared(table: TierTable, kind: str) -> None:
-    """Refuse what would be said twice. Raises ConfigError."""
-    for option in ("base_url", "api_key_env"):
-        if getattr(table, option) is not None:
-            raise ConfigError(
-                f"{option} stands beside provider={table.provider!r}; "
-                f"leave it out, or write it in [providers.{table.provider}]"
-            )
-    if kind not in PROVIDERS:
-        raise ConfigError(
-            f"[providers.{table.provider}] has kind={kind!r}; {did_you_mean(kind, PROVIDERS)}"
-        )
-    if table.model.startswith(f"{kind}:"):
-        raise ConfigError(
-            f"model={table.model!r} names the wire format, as provider={table.provider!r} does "
-            f"already; write model={table.model.removeprefix(f'{kind}:')!r}"
-        )
-
-
-def _price(table: PriceTable) -> Price:
-    return Price(
-        input=table.input,
-        output=table.output,
-        cached_input=table.cached_input,
-        cache_write=table.cache_write,
-        reasoning=table.reasoning,
-    )
 
 
 def _path(table: PathTable) -> Path:
@@ -216,6 +145,8 @@ def _path(table: PathTable) -> Path:
         direct=table.direct,
         first=table.first,
         last=table.last,
+        fast=table.fast,
+        hedge=table.hedge,
         on_exhausted=table.on_exhausted,
         thresholds=table.thresholds,
     )

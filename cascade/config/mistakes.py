@@ -43,14 +43,21 @@ class ConfigFileError(ConfigError):
 
 
 class Mistakes:
-    """Collects mistakes, so that one run shows all of them."""
+    """Collects mistakes, so that one run shows all of them.
+
+    Attributes:
+        found: each mistake once.
+        met: how often one was met, the same one again included.
+    """
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.found: list[Mistake] = []
+        self.met = 0
 
     def add(self, place: str, message: str) -> None:
         """Note one; the same one only once, as shared tiers are met once a cascade."""
+        self.met += 1
         mistake = Mistake(place, message)
         if mistake not in self.found:
             self.found.append(mistake)

@@ -26,6 +26,8 @@ _BETTER_SAID: Final = {
     "list_type": "it should be a list",
     "missing": "it is required; add it",
     "model_type": "it should be a table",
+    # Without the value: it might be anything that was pasted there.
+    "price": "it should be a table, such as { input = 0.05, output = 0.40 }, or 'auto'",
     "string_pattern_mismatch": (
         "it should be the name of an environment variable, in capitals, such as OPENAI_API_KEY"
     ),
@@ -73,7 +75,8 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
 
 def _with_floats(value: Any, place: tuple[str, ...]) -> Any:
     """Decimals only where money is: everywhere else a number is what JSON makes of it."""
-    if len(place) == 3 and place[0] == "tiers" and place[2] == "price":
+    is_price = len(place) == 3 and place[0] == "tiers" and place[2] == "price"
+    if is_price or place == ("spend", "caps", "usd"):
         return value
     if isinstance(value, Decimal):
         return float(value)

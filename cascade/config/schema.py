@@ -37,6 +37,8 @@ def _tidied(node: Any) -> Any:
         and not (key == "title" and isinstance(value, str))
         and not (key == "default" and value is None)
     }
+    if isinstance(kept.get("description"), str):
+        kept["description"] = " ".join(kept["description"].split())
     if "anyOf" in kept:
         alternatives = [one for one in kept["anyOf"] if one != {"type": "null"}]
         if len(alternatives) == 1:

@@ -6,123 +6,43 @@ where cascades are built from them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    JsonValue,
-    StringConstraints,
-    Tag,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from cascade.config.entries import ValidatorEntry
+from cascade.config.fields import (
+    VALUE_OR_TABLE,
+    Address,
+    Count,
+    Headers,
+    JsonParameter,
+    Name,
+    OnExhausted,
+    Seconds,
+    Table,
+    Thresholds,
+    Usd,
+    UsdAboveZero,
+    Variable,
+)
+from cascade.spend import Period, Scope
+
 __all__ = [
-    "AllEntry",
-    "AnyEntry",
-    "AtLeastEntry",
+    "BreakerTable",
+    "CapTable",
     "CascadeTable",
     "ConfigTables",
-    "Entry",
-    "NotEntry",
+    "DeploymentTable",
+    "LimitsTable",
     "PathTable",
     "PriceTable",
     "ProviderTable",
+    "RetriesTable",
+    "SpendTable",
     "TierTable",
-    "UseEntry",
-    "ValidatorEntry",
-    "WeightedEntry",
-]
-
-KEY_HEADERS: Final = frozenset(
-    {"api-key", "authorization", "cookie", "proxy-authorization", "x-api-key"}
-)
-
-
-class Table(BaseModel):
-    """What all tables share: no unknown keys, no guessing at types, and no input in errors."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-    )
-
-
-def _money(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
-        raise PydanticCustomError("price", "it should be a number of USD per million tokens")
-    return value
-
-
-def _no_key(headers: object) -> object:
-    if isinstance(headers, Mapping):
-        for name in cast("Mapping[object, object]", headers):
-            if str(name).lower() in KEY_HEADERS:
-                raise PydanticCustomError(
-                    "key_header",
-                    "the header {name} would hold a key; name its environment variable in "
-                    "api_key_env instead",
-                    {"name": str(name)},
-                )
-    return cast("Any", headers)
-
-
-def _sendable(value: JsonValue) -> JsonValue:
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError:
-        raise PydanticCustomError(
-            "not_json", "it should hold finite numbers only, as JSON does"
-        ) from None
-    return value
-
-
-def _no_password(address: object) -> object:
-    if isinstance(address, str) and "@" in address:
-        raise PydanticCustomError(
-            "password_in_url",
-            "the address holds a user name or password; leave it out and use api_key_env",
-        )
-    return address
-
-
-Name: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
-Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Score: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-Usd: TypeAlias = Annotated[
-    Decimal,
-    BeforeValidator(_money),
-    Field(strict=False, ge=0, allow_inf_nan=False),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}),
-]
-Headers: TypeAlias = Annotated[dict[str, str], BeforeValidator(_no_key)]
-Address: TypeAlias = Annotated[str, BeforeValidator(_no_password)]
-# Upper case, as environment variables are: a key pasted here by mistake hardly ever is.
-Variable: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
-OnExhausted: TypeAlias = Literal["raise", "best"]
-
-
-def _is_by_tier(value: object) -> str:
-    return "tier" if isinstance(value, Mapping) else "score"
-
-
-Thresholds: TypeAlias = dict[
-    str,
-    Annotated[
-        Annotated[Score, Tag("score")] | Annotated[dict[str, Score], Tag("tier")],
-        Discriminator(_is_by_tier),
-    ],
 ]
 
 
@@ -154,6 +74,87 @@ class ProviderTable(Table):
     """HTTP headers sent along with each request; no keys."""
 
 
+class RetriesTable(Table):
+    """How often a tier tries again, and how long it waits before each try."""
+
+    times: Annotated[int, Field(ge=0)] | None = None
+    """Retries after the first try. Left out: 2."""
+    base_s: Seconds | None = None
+    """The longest wait before the first retry, in seconds; it doubles each time. Left out: 0.5."""
+    cap_s: Seconds | None = None
+    """The longest wait before any retry, in seconds. Left out: 8."""
+
+
+class BreakerTable(Table):
+    """When an endpoint that keeps failing is left alone, and for how long."""
+
+    failure_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The share of failed calls in the window that opens a circuit. Left out: 0.5."""
+    min_calls: Count | None = None
+    """With fewer calls in the window a share says nothing. Left out: 10."""
+    window_s: Seconds | None = None
+    """Seconds that the share is taken over. Left out: 30."""
+    consecutive: Count | None = None
+    """Failures in a row that open a circuit as well. Left out: 5."""
+    open_s: Seconds | None = None
+    """Seconds without a call before one probe is sent. Left out: 10."""
+    slow_s: Seconds | None = None
+    """Seconds from which on a call counts as failed, though it succeeded. Left out: none does."""
+
+
+class LimitsTable(Table):
+    """How much a tier may be asked for; what is too much waits, or is shed."""
+
+    concurrency: Count | None = None
+    """Requests under way at once. Left out: no limit."""
+    requests_per_min: Count | None = None
+    """Requests sent per minute, retries included. Left out: no limit."""
+    tokens_per_min: Count | None = None
+    """Input and output tokens per minute. Left out: no limit."""
+    max_queue: Annotated[int, Field(ge=0)] | None = None
+    """Requests waiting at once; one more is shed. Left out: no limit."""
+
+
+class DeploymentTable(Table):
+    """One place where a tier's model is: an endpoint or a key. What is left out is the tier's."""
+
+    name: Name | None = None
+    """For messages. Left out: the tier's name and its number, from 1."""
+    provider: Name | None = None
+    """The [providers.NAME] table to ask."""
+    model: Name | None = None
+    """"provider:model"; with `provider`, just the model's name. Left out: the tier's."""
+    base_url: Address | None = None
+    """Where it listens. Left out: the tier's address."""
+    api_key_env: Variable | None = None
+    """The environment variable that holds its key. Left out: the tier's, at the tier's address."""
+    headers: Headers = Field(default_factory=dict)
+    """HTTP headers sent along with each request; no keys. Left out: as with api_key_env."""
+
+
+def _price_kind(value: object) -> str | None:
+    if value == "auto":
+        return "auto"
+    return "table" if isinstance(value, Mapping | PriceTable) else None
+
+
+PriceEntry: TypeAlias = Annotated[
+    Annotated[Literal["auto"], Tag("auto")] | Annotated[PriceTable, Tag("table")],
+    Discriminator(
+        _price_kind,
+        custom_error_type="price",
+        custom_error_message="it should be a table of USD per million tokens, or 'auto'",
+    ),
+]
+RetriesEntry: TypeAlias = Annotated[
+    Annotated[Annotated[int, Field(ge=0)], Tag("value")] | Annotated[RetriesTable, Tag("table")],
+    VALUE_OR_TABLE,
+]
+BreakerEntry: TypeAlias = Annotated[
+    Annotated[bool, Tag("value")] | Annotated[BreakerTable, Tag("table")], VALUE_OR_TABLE
+]
+
+
 class TierTable(Table):
     """One rung of a ladder: a model with a price."""
 
@@ -161,20 +162,41 @@ class TierTable(Table):
     """"provider:model", such as "openai:gpt-6-luna"; with `provider`, just the model's name."""
     provider: Name | None = None
     """The [providers.NAME] table to ask."""
-    price: PriceTable | None = None
-    """USD per million tokens. Left out: unknown, and so is every bill it is part of."""
+    price: PriceEntry | None = None
+    """USD per million tokens, or "auto": what the model is listed at (extra `prices`). Left out:
+    unknown, and so is every bill it is part of."""
     base_url: Address | None = None
     """Where the provider listens. Left out: its usual address."""
     api_key_env: Variable | None = None
     """The environment variable that holds the key. Left out: the provider's usual one."""
     headers: Headers = Field(default_factory=dict)
     """HTTP headers sent along with each request; no keys."""
-    params: dict[str, Annotated[JsonValue, AfterValidator(_sendable)]] = Field(default_factory=dict)
+    params: dict[str, JsonParameter] = Field(default_factory=dict)
     """Request parameters for this tier, where a request does not say otherwise."""
     drop_params: list[str] = Field(default_factory=list)
     """Request parameters that this model does not take, left out on purpose."""
+    latency_s: Seconds | None = None
+    """About how long one ask takes at its median, in seconds, for budgets to reckon with until
+    enough was seen. Left out: nothing is known at first."""
     timeout_s: Seconds | None = None
     """Seconds that one ask of this tier may take, its validators included."""
+    deployments: Annotated[list[DeploymentTable], Field(min_length=1)] | None = None
+    """The model at several endpoints or with several keys, tried in this order before the tier
+    counts as failed. Left out: the tier's own endpoint is the only one."""
+    retries: RetriesEntry | None = None
+    """How often to try again what may pass: a number, or a table. Left out: twice for a model
+    behind an address, else never."""
+    breaker: BreakerEntry | None = None
+    """When an endpoint that keeps failing is left alone: false for never, true, or a table. Left
+    out: true for a model behind an address, else false."""
+    limits: LimitsTable | None = None
+    """How much may be under way at once and per minute. Left out: no limits."""
+
+
+HedgeEntry: TypeAlias = Annotated[
+    Annotated[Literal["never", "deadline"], Tag("word")] | Annotated[Seconds, Tag("time")],
+    Discriminator(lambda value: "word" if isinstance(value, str) else "time"),
+]
 
 
 class PathTable(Table):
@@ -188,116 +210,16 @@ class PathTable(Table):
     """The lowest rung to use. Left out: the cheapest."""
     last: Name | None = None
     """The highest rung to use. Left out: the strongest."""
+    fast: Name | None = None
+    """The tier to ask, alone, when none can be expected to finish within the budget. Left out: the
+    one that is expected to be quickest."""
+    hedge: HedgeEntry = "never"
+    """When the next rung is started beside one that has not answered yet: "never"; "deadline", as
+    late as it can still make the budget; or after so many seconds."""
     on_exhausted: OnExhausted | None = None
     """As on the cascade, for this path. Left out: as the cascade says."""
     thresholds: Thresholds = Field(default_factory=dict)
     """As on the cascade, for this path; they go before the cascade's."""
-
-
-class Entry(Table):
-    """What every validator written as a table may say."""
-
-    name: Name | None = None
-    """Another name for it, such as to tell two of a kind apart."""
-    tiers: Annotated[list[str], Field(min_length=1)] | None = None
-    """The tiers whose answers it judges. Left out: all."""
-    optional: bool = False
-    """Whether an abstention counts as passed."""
-
-
-class UseEntry(Entry):
-    """A validator by its name, with its options."""
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, JsonValue]  # pyright: ignore[reportIncompatibleVariableOverride]
-
-    use: Name
-    """The validator's name: a built-in one, or one registered by a module in `imports`."""
-    at: Score | None = None
-    """The least score that passes. Left out: the validator has no threshold of its own."""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What is handed to the validator's function."""
-        given = dict(self.__pydantic_extra__)
-        return given if self.at is None else {**given, "at": self.at}
-
-
-class WeightedPart(UseEntry):
-    """A validator with its weight."""
-
-    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    """How much its score counts, above 0."""
-
-
-class AllEntry(Entry):
-    """Passes when all of its parts do."""
-
-    all: Annotated[list[ValidatorEntry], Field(min_length=1)]
-
-
-class AnyEntry(Entry):
-    """Passes when one of its parts does."""
-
-    any: Annotated[list[ValidatorEntry], Field(min_length=1)]
-
-
-class NotEntry(Entry):
-    """Passes when its part fails."""
-
-    not_: ValidatorEntry = Field(alias="not")
-
-
-class AtLeastEntry(Entry):
-    """Passes when so many of its parts do."""
-
-    at_least: Annotated[int, Field(ge=1)]
-    """How many must pass."""
-    of: Annotated[list[ValidatorEntry], Field(min_length=1)]
-
-
-class WeightedEntry(Entry):
-    """Passes when the weighted mean of its parts' scores is at least `at`."""
-
-    weighted: Annotated[list[WeightedPart], Field(min_length=1)]
-    at: Score
-    """The least mean that passes."""
-
-
-ENTRIES: Final[Mapping[str, type[Entry]]] = {
-    "use": UseEntry,
-    "all": AllEntry,
-    "any": AnyEntry,
-    "not": NotEntry,
-    "at_least": AtLeastEntry,
-    "weighted": WeightedEntry,
-}
-
-
-def _kind_of_entry(entry: object) -> str | None:
-    if isinstance(entry, str):
-        return "name"
-    if isinstance(entry, Mapping):
-        return next((key for key in ENTRIES if key in entry), None)
-    return next((key for key, kind in ENTRIES.items() if type(entry) is kind), None)
-
-
-ValidatorEntry: TypeAlias = Annotated[
-    Annotated[Name, Tag("name")]
-    | Annotated[UseEntry, Tag("use")]
-    | Annotated[AllEntry, Tag("all")]
-    | Annotated[AnyEntry, Tag("any")]
-    | Annotated[NotEntry, Tag("not")]
-    | Annotated[AtLeastEntry, Tag("at_least")]
-    | Annotated[WeightedEntry, Tag("weighted")],
-    Discriminator(
-        _kind_of_entry,
-        custom_error_type="validator_entry",
-        custom_error_message=(
-            "it should be a validator's name, or a table with one of " + ", ".join(ENTRIES)
-        ),
-    ),
-]
 
 
 class CascadeTable(Table):
@@ -319,6 +241,55 @@ class CascadeTable(Table):
     """Named kinds of call."""
 
 
+class CapTable(Table):
+    """The most that may be spent, in USD, in each period, by each of a scope."""
+
+    usd: UsdAboveZero
+    """The most, in USD. Read exactly."""
+    per: Period = "day"
+    """"call" (all its attempts), "day" or "month" (of UTC), "process" (until it ends) or "total"
+    (for ever; in memory: as "process")."""
+    scope: Scope = "all"
+    """"all" shares one amount; "path", "key" and "cascade" give each path, tenant or cascade its
+    own."""
+    path: Name | None = None
+    """Only calls on this path count. Left out: all."""
+    key: Name | None = None
+    """Only calls of this tenant count: its name, not a secret. Left out: all."""
+    cascade: Name | None = None
+    """Only calls of this cascade count. Left out: all."""
+
+
+def _known_store(store: str) -> str:
+    kind, _, file = store.partition(":")
+    if store != "memory" and (kind != "sqlite" or not file):
+        raise PydanticCustomError("store", "it should be 'memory' or 'sqlite:FILE'")
+    return store
+
+
+class SpendTable(Table):
+    """Spend caps, which all cascades of the file share. Every tier then needs a price."""
+
+    caps: Annotated[list[CapTable], Field(min_length=1)]
+    """What a call has to fit: all the caps that it belongs to."""
+    store: Annotated[
+        str,
+        AfterValidator(_known_store),
+        WithJsonSchema({"type": "string", "pattern": "^(memory|sqlite:.+)$"}),
+    ] = "memory"
+    """Where days, months and totals are counted: "memory", or "sqlite:FILE", which processes and
+    restarts share; the file's path starts at the folder of this file."""
+    near: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The share of a cap from which on it counts as near. Left out: 0.8."""
+    near_last: Name | None = None
+    """The highest tier that calls may still use once a cap of theirs is near. Left out: they use
+    the whole ladder until the cap is spent."""
+    output_tokens: Count | None = None
+    """What is reserved for an answer where nothing says max_tokens. Left out: 4096."""
+    input_safety: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
+    """What guesses of input tokens are multiplied with. Left out: 1.25."""
+
+
 class ConfigTables(Table):
     """A cascade.toml: model tiers, and the cascades built from them."""
 
@@ -328,11 +299,7 @@ class ConfigTables(Table):
     """Servers that several tiers share."""
     tiers: dict[Name, TierTable] = Field(default_factory=dict)
     """Models with their prices, by the name they go by."""
+    spend: SpendTable | None = None
+    """Spend caps of all cascades together. Left out: nothing is capped."""
     cascades: Annotated[dict[Name, CascadeTable], Field(min_length=1)]
     """Cascades by name; at least one."""
-
-
-_TABLES: Final[tuple[type[BaseModel], ...]] = (*ENTRIES.values(), CascadeTable, ConfigTables)
-# Entries hold entries, which were not all defined when the first of them was.
-for _table in _TABLES:
-    _table.model_rebuild()

@@ -10,8 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cascade import registry
 from cascade.composition import at_least, weighted
-from cascade.config.mistakes import Mistakes
-from cascade.config.tables import (
+from cascade.config.entries import (
     AllEntry,
     AnyEntry,
     AtLeastEntry,
@@ -21,6 +20,7 @@ from cascade.config.tables import (
     ValidatorEntry,
     WeightedEntry,
 )
+from cascade.config.mistakes import Mistakes
 from cascade.errors import ConfigError
 from cascade.tier import Tier
 from cascade.validation import Judges, Validator

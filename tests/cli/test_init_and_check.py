@@ -76,6 +76,16 @@ def test_every_first_file_is_valid_and_fits(
     assert [rung["model"] for rung in facts["cascades"]["default"]["ladder"]] == ladder
 
 
+def test_the_caps_of_a_first_file_only_wait_to_be_switched_on(cli: Cli) -> None:
+    head, mark, caps = first_config(SIMULATED).partition("# [spend]\n")
+    assert mark
+    switched_on = f"{mark}{caps}".replace("# [", "[").replace("# store", "store")
+    Path("cascade.toml").write_text(head + switched_on.replace("# caps", "caps"), encoding="utf-8")
+    done = cli("check")
+    assert (done.code, done.err) == (0, "")
+    assert "spend, counted in a file\n  at most $5.00 per day\n" in done.out
+
+
 def test_a_first_file_names_its_schema_and_dates_its_prices() -> None:
     text = first_config(choose(EVERYTHING))
     assert text.startswith(f"#:schema {json_schema()['$id']}\n")
@@ -204,6 +214,162 @@ def test_check_warns_of_what_can_hardly_be_meant(cli: Cli) -> None:
     assert shown.code == 0
     assert "warning: tiers.idle: no cascade uses this tier" in shown.err
     assert "is valid, with 12 warnings." in shown.out
+
+
+TIME_AND_MONEY = """
+[tiers.small]
+model = "simulated:sim-small"
+price = { input = 0, output = 0 }
+retries = 1
+limits = { max_queue = 3 }
+[tiers.large]
+model = "vllm:big"
+price = "auto"
+latency_s = 2.5
+breaker = { consecutive = 4 }
+limits = { concurrency = 8, tokens_per_min = 9000 }
+[[tiers.large.deployments]]
+name = "east"
+[[tiers.large.deployments]]
+base_url = "http://10.0.0.2:8000/v1"
+[cascades.main]
+tiers = ["small", "large"]
+validators = ["finish_reason"]
+[cascades.main.paths.live]
+budget_s = 1
+fast = "small"
+hedge = "deadline"
+[cascades.main.paths.lonely]
+last = "small"
+hedge = 0.5
+[cascades.main.paths.late]
+budget_s = 5
+hedge = 6
+"""
+
+
+def test_check_warns_of_budgets_hedges_and_limits(cli: Cli) -> None:
+    Path("cascade.toml").write_text(TIME_AND_MONEY, encoding="utf-8")
+    done = cli("check", "--json")
+    assert done.code == 0, done.out
+    warnings = [(w["place"], w["message"]) for w in json.loads(done.out)["warnings"]]
+    expected = [
+        ("tiers.small", "its limits limit nothing"),
+        ("tiers.large", "no price is listed for model='vllm:big'"),
+        ("cascades.main.paths.live", "1.0 s is shorter than the latency_s=2.5 of tier 'large'"),
+        ("cascades.main.paths.lonely", "hedge has no effect with one tier"),
+        ("cascades.main.paths.late", "hedge=6.0 s has no effect, as its budget of 5.0 s is over"),
+    ]
+    assert len(warnings) == len(expected), warnings
+    for (place, message), (at, part) in zip(warnings, expected, strict=True):
+        assert place == at
+        assert part in message
+
+
+FAULTS = (
+    "when calls fail: 2 retries, each after at most 8 s; "
+    "50% of 10 or more or 4 in a row open its circuit for 10 s"
+)
+LIVE = (
+    "path live: small > large, a budget of 1.0 s, small alone when nothing fits it, "
+    "hedged as late as the budget allows"
+)
+
+
+def test_check_explains_time(cli: Cli) -> None:
+    Path("cascade.toml").write_text(TIME_AND_MONEY, encoding="utf-8")
+    lines = [line.strip() for line in cli("check").out.splitlines()]
+    for line in (
+        "when calls fail: 1 retry, each after at most 8 s",
+        "at most 3 waiting",
+        FAULTS,
+        "deployments, in this order: east, large-2",
+        "at most 8 at once, 9000 tokens per minute",
+        LIVE,
+        "path late: small > large, a budget of 5.0 s, hedged after 6.0 s",
+    ):
+        assert line in lines
+    cascade = json.loads(cli("check", "--json").out)["cascades"]["main"]
+    small, large = cascade["ladder"]
+    assert (small["retries"], small["breaker"], small["deployments"]) == (1, None, [])
+    assert (large["latency_s"], large["breaker"]["consecutive"]) == (2.5, 4)
+    assert large["limits"]["concurrency"] == 8
+    assert [one["name"] for one in large["deployments"]] == ["east", None]
+    assert cascade["paths"]["live"] == {
+        "budget_s": 1.0, "ladder": ["small", "large"], "fast": "small", "hedge": "deadline",
+    }  # fmt: skip
+
+
+MONEY = """
+[tiers.small]
+model = "simulated:sim-small"
+price = { input = 0.05, output = 0.40 }
+[tiers.large]
+model = "simulated:sim-large"
+price = { input = 3, output = 15 }
+[cascades.main]
+tiers = ["small", "large"]
+validators = ["finish_reason"]
+[cascades.main.paths.live]
+last = "small"
+[cascades.other]
+tiers = ["small"]
+[spend]
+near_last = "small"
+[[spend.caps]]
+usd = 0.05
+per = "call"
+[[spend.caps]]
+usd = 0.01
+path = "live"
+[[spend.caps]]
+usd = 5
+per = "month"
+scope = "key"
+[[spend.caps]]
+usd = 9
+per = "total"
+key = "acme"
+cascade = "main"
+"""
+
+
+def test_check_explains_money_and_warns_of_it(cli: Cli) -> None:
+    Path("cascade.toml").write_text(MONEY, encoding="utf-8")
+    done = cli("check")
+    assert (
+        "spend, counted in memory\n"
+        "  at most $0.05 per call\n"
+        "  at most $0.01 per day, path live only\n"
+        "  at most $5.00 per month for each tenant\n"
+        "  at most $9.00 in total, tenant acme only, cascade main only\n"
+        "  from 80% of a cap on: no tier above small\n"
+    ) in done.out
+    facts = json.loads(cli("check", "--json").out)
+    assert facts["spend"]["caps"][0] == {
+        "cascade": None, "key": None, "path": None, "per": "call", "scope": "all", "usd": "0.05",
+    }  # fmt: skip
+    warnings = [(w["place"], w["message"]) for w in facts["warnings"]]
+    assert [place for place, _ in warnings] == [
+        "spend.caps[0]", "spend.caps[2]", "spend.caps[3]",
+    ]  # fmt: skip
+    assert "tier 'large' can never be asked: $0.06" in warnings[0][1]
+    assert "each start of a program begins at 0" in warnings[1][1]
+    kept = MONEY.replace("[spend]\n", '[spend]\nstore = "sqlite:spend.db"\n')
+    Path("cascade.toml").write_text(kept.replace("usd = 0.05", "usd = 0.5"), encoding="utf-8")
+    facts = json.loads(cli("check", "--json").out)
+    assert (facts["warnings"], facts["spend"]["store"]) == ([], "sqlite")
+    assert not Path("spend.db").exists()  # a check makes nothing
+
+
+def test_check_refuses_caps_without_prices(cli: Cli) -> None:
+    unpriced = MONEY.replace("price = { input = 3, output = 15 }\n", "")
+    Path("cascade.toml").write_text(unpriced, encoding="utf-8")
+    done = cli("check")
+    assert done.code == 2
+    assert (
+        "error: tiers.large: it has no price, so its calls cannot be held to the caps" in done.err
+    )
 
 
 NESTED = """

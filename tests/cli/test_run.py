@@ -27,7 +27,9 @@ LADDER = """
 tiers = ["small", "large"]
 """
 # Nothing listens at port 9: the connection is refused at once.
-BROKEN = SIMULATED.replace('"simulated:sim-small"', '"vllm:m"\nbase_url = "http://127.0.0.1:9/v1"')
+BROKEN = SIMULATED.replace(
+    '"simulated:sim-small"', '"vllm:m"\nbase_url = "http://127.0.0.1:9/v1"\nretries = 0'
+)
 
 
 def write_config(*parts: str) -> Path:
@@ -148,6 +150,25 @@ def test_no_answer_at_all(cli: Cli) -> None:
     assert cli("run", "--file", "in.jsonl").code == 3
 
 
+def test_a_budget_of_the_command_holds_for_each_request(cli: Cli) -> None:
+    write_config(SIMULATED, LADDER, "[cascades.main.paths.slow]\nbudget_s = 60\n")
+    (row,) = rows(cli("run", "--json", "--path", "slow", "--budget", "1e-9", "x").out)
+    assert (row["reason"], row["error"]["type"]) == ("budget", "DeadlineExceeded")
+    done = cli("run", "--budget", "1e-9", "--file", write_lines([{"prompt": "a"}] * 2))
+    assert done.code == 3
+    assert [row["reason"] for row in rows(done.out)] == ["budget", "budget"]
+    assert cli("run", "--path", "slow", "--budget", "600", "x").code == 0
+
+
+def test_a_spent_cap_is_told_and_costs_nothing(cli: Cli) -> None:
+    write_config(SIMULATED, LADDER, "[spend]\ncaps = [{ usd = 0.000001 }]\n")
+    done = cli("run", "x")
+    assert (done.code, done.out) == (3, "")
+    assert "Cap(0.000001, per='day')" in done.err
+    (row,) = rows(cli("run", "--json", "x").out)
+    assert (row["error"]["type"], row["cost_usd"]) == ("SpendLimitExceeded", "0")
+
+
 def test_logs_are_json_lines_where_stderr_is_no_terminal(cli: Cli) -> None:
     write_config(BROKEN, LADDER)
     event = json.loads(cli("run", "x").err.splitlines()[0])
@@ -161,6 +182,7 @@ def test_logs_are_json_lines_where_stderr_is_no_terminal(cli: Cli) -> None:
         (["run"], "give a prompt"),
         (["run", "x", "--file", "in.jsonl"], "give a prompt"),
         (["run", " "], "the prompt is empty"),
+        (["run", "x", "--budget", "0"], "--budget=0.0 is not a time"),
         (["run", "What", "is", "a", "prime?"], "goes in quotes"),
         (["run", "--jsn"], "there is no option --jsn"),
         (["run", "--jsn", "hi"], "there is no option --jsn"),

@@ -16,6 +16,7 @@ from cascade.cli.lines import ROW_START, Line, parse_line, read_done
 from cascade.cli.output import as_json, usd
 from cascade.cli.run_file import _answer_all, _Job
 from cascade.cli.tally import Tally
+from cascade.cli.way import Way
 from cascade.errors import ConfigError
 from cascade.types import Result
 
@@ -44,7 +45,7 @@ async def test_no_more_lines_are_read_than_are_under_way() -> None:
             drawn.append(number)
             yield Line(number, "", request=Request("x"))
 
-    job = _Job(Cascade(tiers=[Tier("t", call=model)]), None, written.append, Tally())
+    job = _Job(Cascade(tiers=[Tier("t", call=model)]), Way(), written.append, Tally())
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_answer_all, job, lines(), 7)
         while model.started < 7:
@@ -62,7 +63,7 @@ async def test_an_unexpected_error_stays_in_its_row_without_its_text() -> None:
             raise RuntimeError("the prompt was: secret")
 
     written: list[dict[str, Any]] = []
-    job = _Job(Broken(tiers=[Tier("t", call=Asked())]), None, written.append, Tally())
+    job = _Job(Broken(tiers=[Tier("t", call=Asked())]), Way(), written.append, Tally())
     await _answer_all(job, iter([Line(1, "", request=Request("secret"))]), 1)
     assert written[0]["error"] == {
         "type": "RuntimeError",
