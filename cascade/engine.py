@@ -108,8 +108,9 @@ async def _ask(run: Run, place: int, handover: Handover | None) -> tuple[Decisio
         run.attempts.append(attempt)  # before it starts: a deadline must find it on record
         await attempt_rung(run, rung, attempt, handover)
         time_left_s = run.time_left_s()
-        if time_left_s is not None and time_left_s <= 0:
-            attempt.outcome, attempt.reason = "timed_out", "budget"  # however good: it is late
+        is_late = time_left_s is not None and time_left_s <= 0
+        if is_late and attempt.outcome == "accepted":
+            attempt.outcome, attempt.reason = "timed_out", "budget"  # however good it is
         decision = decide(
             attempt.outcome,
             rungs_left=rungs_left,

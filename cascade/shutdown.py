@@ -41,14 +41,11 @@ class Shutdown:
         if self._empty is not None and not self._in_flight:
             self._empty.set()
 
-    async def drain(self, timeout_s: float | None) -> int:
+    async def drain(self, timeout_s: float | None) -> None:
         """Close; wait for the calls in flight; cancel those that take longer.
 
         Args:
             timeout_s: seconds to wait. None: as long as it takes.
-
-        Returns:
-            how many calls were cancelled.
         """
         self.is_closed = True
         self._empty = Event()
@@ -61,4 +58,3 @@ class Shutdown:
             scope.cancel()
         if late:
             await self._empty.wait()  # until each has put its bill on record
-        return len(late)

@@ -328,6 +328,25 @@ async def test_an_answer_that_comes_late_is_not_accepted_however_it_came_to_be_l
         assert [a.outcome for a in result.attempts] == ["timed_out", "skipped"]
 
 
+async def test_a_late_failure_keeps_its_reason() -> None:
+    import time
+
+    async def blocks_and_breaks(request: Any) -> str:
+        time.sleep(0.02)  # noqa: ASYNC251 - what a program should not do, and some do
+        raise ProviderError("broke")
+
+    cascade = Cascade(
+        tiers=[Tier("a", call=blocks_and_breaks), tier("b", "never asked")],
+        paths={"fast": Path(budget_s=0.01, on_exhausted="best")},
+    )
+    result = await cascade.run("?", path="fast")
+    assert result.reason == "budget"
+    assert [(a.outcome, a.reason) for a in result.attempts] == [
+        ("failed", "ProviderError"),
+        ("skipped", "budget"),
+    ]
+
+
 async def test_a_validator_cannot_rewrite_the_record() -> None:
     def meddles(answer: Answer[Any], context: Context) -> bool:
         record: Any = context.attempts
