@@ -32,6 +32,7 @@ from cascade.errors import (
 from cascade.function import CascadeFunction
 from cascade.limits import Limits
 from cascade.metering import Handover, handover
+from cascade.observing import Recorder
 from cascade.retry import Retries
 from cascade.routing import Path
 from cascade.spend import Cap, Spend, tenant
@@ -84,6 +85,7 @@ __all__ = [
     "ProviderError",
     "ProviderTimeoutError",
     "RateLimitError",
+    "Recorder",
     "Request",
     "Result",
     "Retries",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from cascade.decision import judgement
 from cascade.errors import ConfigError, SpendLimitExceeded
 from cascade.logs import warn
 from cascade.metering import Handover, invoke, is_timeout
+from cascade.observing import NO_LABELS, Labels, call_id
 from cascade.routing import Plan, Rung
 from cascade.spend import CallSpend
 from cascade.types import Answer, Attempt, Verdict
@@ -29,11 +31,32 @@ Call = Callable[..., Awaitable[Any]]
 class Run:
     """One call on its way up: what every attempt of it shares."""
 
-    __slots__ = ("args", "attempts", "call", "deadline", "kwargs", "plan", "spend")
+    __slots__ = (
+        "args",
+        "attempts",
+        "call",
+        "deadline",
+        "id",
+        "kwargs",
+        "labels",
+        "plan",
+        "spend",
+        "started",
+        "started_at",
+    )
 
     def __init__(
-        self, plan: Plan, call: Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        plan: Plan,
+        call: Call,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        labels: Labels = NO_LABELS,
     ) -> None:
+        self.id = call_id()
+        self.started_at = time.time()
+        self.started = plan.clock()
+        self.labels = labels
         self.plan = plan
         self.call = call
         self.args = args
@@ -47,6 +70,12 @@ class Run:
     def time_left_s(self) -> float | None:
         """Seconds to the deadline. None: there is none."""
         return None if self.deadline == math.inf else self.deadline - current_time()
+
+    def skip(self, rung: Rung, reason: str) -> None:
+        """Put on record that a rung is not asked."""
+        self.attempts.append(
+            Attempt(rung.tier.name, outcome="skipped", reason=reason, model=rung.tier.model)
+        )
 
     def unfinished(self) -> list[Attempt]:
         """The attempts that were cut short while they were under way."""
@@ -71,9 +100,7 @@ class Run:
             latency = rungs[candidate].latency
             if fits(latency.quantile_s(FITS_AT, now_s), time_left_s) or latency.may_probe(now_s):
                 for skipped in rungs[place:candidate]:
-                    self.attempts.append(
-                        Attempt(skipped.tier.name, outcome="skipped", reason="budget")
-                    )
+                    self.skip(skipped, "budget")
                 return candidate
         return None
 
@@ -82,6 +109,7 @@ async def attempt_rung(run: Run, rung: Rung, attempt: Attempt, handover: Handove
     """Ask one tier and judge its answer; the story of it goes into `attempt`."""
     clock = run.plan.clock
     started = clock()
+    attempt.started_s = started - run.started
     try:
         if rung.tier.timeout_s is None:
             await _ask_and_judge(run, rung, attempt, handover, started)
@@ -112,6 +140,7 @@ async def _ask_and_judge(
             handover=handover,
             deadline=run.deadline,
             spend=run.spend,
+            call_id=run.id,
         )
     except ConfigError:
         raise  # a mistake in the program, not a tier that broke
@@ -135,19 +164,22 @@ async def _ask_and_judge(
         run.deadline,
         handover,
         run.spend,
+        run.id,
     )
     verdicts: list[Verdict] = []  # what validators can reach through the context decides nothing
     try:
-        await _judge(rung, answer, context, verdicts)
+        await _judge(run, rung, answer, context, verdicts)
     finally:
         attempt.verdicts = verdicts
     attempt.outcome, attempt.reason = judgement(verdicts)
 
 
 async def _judge(
-    rung: Rung, answer: Answer[Any], context: Context, verdicts: list[Verdict]
+    run: Run, rung: Rung, answer: Answer[Any], context: Context, verdicts: list[Verdict]
 ) -> None:
     """All free validators; then, if they all passed, the paid ones at once."""
+    clock = run.plan.clock
+    then = clock()
     for validator in rung.free:
         try:
             if validator.inline:
@@ -156,7 +188,10 @@ async def _judge(
                 verdict = await validator.judge(answer, context)
         except Exception as error:  # a user's own kind of Validator, which promises not to
             verdict = crashed(validator, error)
-        verdicts.append(sound(validator, verdict))
+        verdict = sound(validator, verdict)
+        now = clock()
+        verdict.latency_s, then = now - then, now
+        verdicts.append(verdict)
     if rung.paid and all(verdict.status == "passed" for verdict in verdicts):
         verdicts.extend(await judge_together(rung.paid, answer, context))
 

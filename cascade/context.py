@@ -29,6 +29,7 @@ class Context:
         path: the name of the path. None: no path.
         ask: 0 for the tier's first answer, 1 after the first re-ask, and so on.
         attempts: the attempts of this call so far, this one last. Not to be changed.
+        call_id: names the call among all others. None when a validator is tried by hand.
         cache: lets validators of one answer share work, such as its parsed JSON.
     """
 
@@ -42,6 +43,7 @@ class Context:
         "ask",
         "attempts",
         "cache",
+        "call_id",
         "kwargs",
         "path",
         "request",
@@ -62,6 +64,7 @@ class Context:
         deadline: float = math.inf,
         handover: Handover | None = None,
         spend: CallSpend | None = None,
+        call_id: str | None = None,
     ) -> None:
         self.tier = tier
         self.request = request
@@ -76,6 +79,7 @@ class Context:
         self._deadline = deadline
         self._handover = handover
         self._spend = spend
+        self.call_id = call_id
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -99,7 +103,7 @@ class Context:
         """Inside of it every call of a tier is billed to this attempt, for `purpose`."""
         if self.tier is None:
             return nullcontext()
-        return billing(self.tier, purpose, self._charges, self._deadline, self._spend)
+        return billing(self.tier, purpose, self._charges, self._deadline, self._spend, self.call_id)
 
     @property
     def can_sample(self) -> bool:
@@ -128,6 +132,7 @@ class Context:
             handover=self._handover,
             deadline=self._deadline,
             spend=self._spend,
+            call_id=self.call_id,
         )
         return answer
 
@@ -146,5 +151,6 @@ class Context:
             purpose=purpose,
             deadline=self._deadline,
             spend=self._spend,
+            call_id=self.call_id,
         )
         return answer

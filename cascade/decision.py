@@ -24,7 +24,7 @@ class Decision(NamedTuple):
     """A step and why.
 
     `reason` is the outcome of the attempt just made, and where it stops without acceptance
-    "exhausted", "budget", "spend" or "shutdown".
+    "exhausted", "budget", "spend", "shutdown", "cancelled" or "error".
     """
 
     move: Move
@@ -36,6 +36,8 @@ EXHAUSTED = Decision(Move.STOP, "exhausted")
 OUT_OF_TIME = Decision(Move.STOP, "budget")
 OUT_OF_MONEY = Decision(Move.STOP, "spend")
 SHUT_DOWN = Decision(Move.STOP, "shutdown")
+CANCELLED = Decision(Move.STOP, "cancelled")
+ERROR = Decision(Move.STOP, "error")
 _GO_ON = {
     move: {
         outcome: Decision(move, outcome)

@@ -15,6 +15,7 @@ from cascade.engine import climb, failure
 from cascade.errors import ConfigError, did_you_mean
 from cascade.function import CascadeFunction, CascadeMethod
 from cascade.metering import send
+from cascade.observing import NO_LABELS, Labels, Observer, Observers, as_observers
 from cascade.options import check_count, check_seconds, named_options
 from cascade.routing import (
     OnExhausted,
@@ -28,7 +29,7 @@ from cascade.routing import (
 from cascade.shutdown import Shutdown
 from cascade.spend import Spend
 from cascade.tier import Tier
-from cascade.types import Answer, Message, Request, Result
+from cascade.types import Answer, Fact, Message, Request, Result
 from cascade.validation import Judges, Validator, as_validator
 
 __all__ = ["Cascade", "cascade"]
@@ -59,6 +60,8 @@ class Cascade:
         spend: caps on what it may cost. None: no caps.
         thresholds: by validator name, or by tier name and then validator name; they go before
             the validators' own `.at(...)`.
+        observers: who is told of each call: a ledger, metrics, traces, or any object with a method
+            `record(result)`.
         clock: seconds for latencies. Deadlines run on the event loop's own clock.
 
     Raises:
@@ -78,6 +81,7 @@ class Cascade:
         reasks: int = 0,
         spend: Spend | None = None,
         thresholds: Thresholds | None = None,
+        observers: Iterable[Observer] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.name = name
@@ -93,6 +97,7 @@ class Cascade:
             spend.check_near_last(self.tiers)
         check_thresholds("the cascade", thresholds, self.tiers, self.validators)
 
+        watchers = Observers(as_observers(observers))
         self._shutdown = Shutdown()
         latencies = {tier.name: LatencySketch(tier.latency_s) for tier in self.tiers}
 
@@ -111,6 +116,7 @@ class Cascade:
                 latencies=latencies,
                 shutdown=self._shutdown,
                 spend=spend,
+                observers=watchers,
             )
 
         self._plan = plan(None, Path())
@@ -165,6 +171,8 @@ class Cascade:
         *,
         path: str | None = None,
         budget_s: float | None = None,
+        signals: Mapping[str, Fact] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Result[Any]:
         """Send chat messages, with all their parameters, up the ladder.
 
@@ -174,6 +182,8 @@ class Cascade:
             path: the name of a path. None: the whole ladder without a budget.
             budget_s: seconds this call may take. It can shorten the path's budget, not lengthen
                 it. None: as the path says.
+            signals: facts about the request that rules may go by, such as `{"stakes": "high"}`.
+            metadata: labels of your own, kept with the record of the call.
 
         Raises:
             CascadeExhausted: no rung's answer was accepted (unless `on_exhausted="best"`).
@@ -182,7 +192,8 @@ class Cascade:
         """
         check_seconds("budget_s", budget_s)
         plan = self.plan(path)
-        result = await climb(plan, send, (Request.of(request),), {}, budget_s)
+        labels = Labels(signals or {}, metadata or {}) if signals or metadata else NO_LABELS
+        result = await climb(plan, send, (Request.of(request),), {}, budget_s, labels)
         if not result.accepted and plan.on_exhausted == "raise":
             raise failure(result)
         return result

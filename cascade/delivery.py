@@ -11,6 +11,8 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from anyio import current_time
+
 from cascade import providers
 from cascade.answers import understand
 from cascade.breaker import Breaker, Circuit
@@ -203,9 +205,11 @@ class Delivery:
             return await self._send_guarded(lane, request, invocation)
         if lane.circuit is not None and lane.circuit.blocked:
             raise self._refusal(lane, lane.circuit)  # no use to queue for it
+        joined = current_time()
         ticket = await gate.admit(self._tokens(request, gate), _deadline(invocation))
+        queue_s = current_time() - joined
         try:
-            answer = await self._send_guarded(lane, request, invocation)
+            answer = await self._send_guarded(lane, request, invocation, queue_s)
         except BaseException as error:
             ticket.close(usage_of(error))
             raise
@@ -213,18 +217,18 @@ class Delivery:
         return answer
 
     async def _send_guarded(
-        self, lane: Lane, request: Request, invocation: Invocation | None
+        self, lane: Lane, request: Request, invocation: Invocation | None, queue_s: float = 0.0
     ) -> Answer[Any]:
         """Through the deployment's circuit."""
         circuit = lane.circuit
         if circuit is None:
-            return await self._send_metered(lane.send, request, invocation)
+            return await self._send_metered(lane.send, request, invocation, queue_s)
         permit = circuit.admit()
         if permit is None:
             raise self._refusal(lane, circuit)
         started = circuit.clock()
         try:
-            answer = await self._send_metered(lane.send, request, invocation)
+            answer = await self._send_metered(lane.send, request, invocation, queue_s)
         except Exception as error:
             if isinstance(error, _NOT_THE_ENDPOINTS_FAULT):
                 circuit.cancelled(permit, 0.0)
@@ -238,11 +242,11 @@ class Delivery:
         return answer
 
     async def _send_metered(
-        self, send: TierCall, request: Request, invocation: Invocation | None
+        self, send: TierCall, request: Request, invocation: Invocation | None, queue_s: float
     ) -> Answer[Any]:
         if invocation is None:
             return understand(await send(request))
-        charge = Charge(self._tier, self._price, None, invocation.purpose)
+        charge = Charge(self._tier, self._price, None, invocation.purpose, queue_s)
         if not invocation.spends:
             return await _send_billed(send, request, invocation, charge)
         async with covered(invocation, charge, request, self._model):

@@ -10,7 +10,16 @@ from anyio import CancelScope, current_time
 
 from cascade.attempt import Call, Run, attempt_rung
 from cascade.budget import FITS_AT
-from cascade.decision import OUT_OF_MONEY, OUT_OF_TIME, SHUT_DOWN, Decision, Move, decide
+from cascade.decision import (
+    CANCELLED,
+    ERROR,
+    OUT_OF_MONEY,
+    OUT_OF_TIME,
+    SHUT_DOWN,
+    Decision,
+    Move,
+    decide,
+)
 from cascade.errors import (
     CascadeClosed,
     CascadeExhausted,
@@ -19,8 +28,10 @@ from cascade.errors import (
     SpendLimitExceeded,
 )
 from cascade.hedging import race
-from cascade.metering import Handover
+from cascade.metering import Handover, current_invocation
+from cascade.observing import NO_LABELS, CallSpan, Labels
 from cascade.routing import Plan
+from cascade.spend import current_tenant
 from cascade.types import UNSET, Attempt, Result
 
 __all__ = ["climb", "failure"]
@@ -32,11 +43,13 @@ async def climb(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     budget_s: float | None = None,
+    labels: Labels = NO_LABELS,
 ) -> Result[Any]:
-    """Answer one call by its plan, within its budget.
+    """Answer one call by its plan, within its budget, and tell its observers.
 
     Args:
         budget_s: the caller's own budget, which can only shorten the plan's. None: it has none.
+        labels: what the caller says of the call.
 
     Returns:
         the whole story; not accepted when the ladder was exhausted or the budget ran out.
@@ -46,9 +59,35 @@ async def climb(
     """
     if plan.shutdown.is_closed:
         raise CascadeClosed("the cascade is shut down and takes no new calls")
-    started = plan.clock()
-    run = Run(plan, call, args, kwargs)
     budget_s = plan.budget_s if budget_s is None else min(budget_s, plan.budget_s or math.inf)
+    run = Run(plan, call, args, kwargs, labels)
+    if not plan.observers.is_tracing:
+        return await _observed(run, budget_s)
+    with plan.observers.call_span(plan.cascade, plan.path) as told:
+        return await _observed(run, budget_s, told)
+
+
+async def _observed(run: Run, budget_s: float | None, told: CallSpan | None = None) -> Result[Any]:
+    """Climb, and tell the observers what came of it, however it ends."""
+    decision = ERROR
+    try:
+        decision = await _within_budget(run, budget_s)
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            decision = CANCELLED
+        for attempt in run.unfinished():
+            attempt.outcome, attempt.reason = "failed", decision.reason
+        raise
+    finally:
+        result = _result(run, decision, budget_s)
+        if told is not None:
+            told(result)
+        run.plan.observers.record(result)
+    return result
+
+
+async def _within_budget(run: Run, budget_s: float | None) -> Decision:
+    plan = run.plan
     if budget_s is None and not plan.shutdown.is_tracking:
         decision = await _climb(run)
     else:
@@ -67,7 +106,7 @@ async def climb(
                 attempt.reason = "shutdown"
     if decision.reason in ("budget", "spend", "shutdown"):
         _skip_the_rest(run, decision)
-    return _result(run, decision, plan.clock() - started, budget_s)
+    return decision
 
 
 async def _climb(run: Run) -> Decision:
@@ -104,9 +143,13 @@ async def _ask(run: Run, place: int, handover: Handover | None) -> tuple[Decisio
     rungs_left = len(run.plan.rungs) - place - 1
     ask = 0
     while True:
-        attempt = Attempt(rung.tier.name, ask)
+        attempt = Attempt(rung.tier.name, ask, model=rung.tier.model)
         run.attempts.append(attempt)  # before it starts: a deadline must find it on record
-        await attempt_rung(run, rung, attempt, handover)
+        if run.plan.observers.is_tracing:
+            with run.plan.observers.attempt_span(attempt):
+                await attempt_rung(run, rung, attempt, handover)
+        else:
+            await attempt_rung(run, rung, attempt, handover)
         time_left_s = run.time_left_s()
         is_late = time_left_s is not None and time_left_s <= 0
         if is_late and attempt.outcome == "accepted":
@@ -146,10 +189,12 @@ def _skip_the_rest(run: Run, decision: Decision) -> None:
     asked = {attempt.tier for attempt in run.attempts}
     for rung in run.plan.rungs:
         if rung.tier.name not in asked:
-            run.attempts.append(Attempt(rung.tier.name, outcome="skipped", reason=decision.reason))
+            run.skip(rung, decision.reason)
 
 
-def _result(run: Run, decision: Decision, latency_s: float, budget_s: float | None) -> Result[Any]:
+def _result(run: Run, decision: Decision, budget_s: float | None) -> Result[Any]:
+    plan = run.plan
+    outer = current_invocation()
     accepted = decision.move is Move.ACCEPT
     told = _accepted(run.attempts) if accepted else _best(run.attempts)
     value = None if told is None or told.value is UNSET else told.value
@@ -159,11 +204,20 @@ def _result(run: Run, decision: Decision, latency_s: float, budget_s: float | No
         None if told is None else told.tier,
         decision.reason,
         tuple(run.attempts),
-        latency_s,
-        run.plan.path,
-        run.plan.cascade,
+        plan.clock() - run.started,
+        plan.path,
+        plan.cascade,
         None if told is None else told.answer,
         budget_s,
+        run.id,
+        run.started_at,
+        plan.rule,
+        plan.rule_reason,
+        run.labels.signals,
+        plan.policy,
+        current_tenant(),
+        run.labels.metadata,
+        None if outer is None else outer.call_id,
     )
 
 

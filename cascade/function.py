@@ -19,9 +19,10 @@ from typing import (
 
 from cascade.engine import climb, failure
 from cascade.errors import ConfigError
+from cascade.observing import NO_LABELS
 from cascade.options import check_seconds
 from cascade.routing import Plan
-from cascade.types import Result
+from cascade.types import Fact, Result
 
 if TYPE_CHECKING:
     from cascade.decorator import Cascade
@@ -46,6 +47,7 @@ class CascadeFunction(Generic[P, R]):
         "_budget_s",
         "_function",
         "_is_method",
+        "_labels",
         "_plan",
         "cascade",
     )
@@ -62,6 +64,7 @@ class CascadeFunction(Generic[P, R]):
         self._is_method = False
         self._plan = plan
         self._budget_s: float | None = None
+        self._labels = NO_LABELS
 
     @classmethod
     def of(
@@ -86,7 +89,7 @@ class CascadeFunction(Generic[P, R]):
         if self._is_method:  # reached through the class: the instance comes first, as in Python
             value: R = await self._bound(args)(*args[1:], **kwargs)
             return value
-        result = await climb(self._plan, self._function, args, kwargs, self._budget_s)
+        result = await climb(self._plan, self._function, args, kwargs, self._budget_s, self._labels)
         if not result.accepted:
             raise failure(result)
         value = result.value
@@ -102,7 +105,7 @@ class CascadeFunction(Generic[P, R]):
         """
         if self._is_method:
             return await self._bound(args).run(*args[1:], **kwargs)
-        result = await climb(self._plan, self._function, args, kwargs, self._budget_s)
+        result = await climb(self._plan, self._function, args, kwargs, self._budget_s, self._labels)
         if not result.accepted and self._plan.on_exhausted == "raise":
             raise failure(result)
         return result
@@ -131,6 +134,24 @@ class CascadeFunction(Generic[P, R]):
         made._budget_s = min(budget_s, self._budget_s or budget_s)
         return made
 
+    def given(self, **signals: Fact) -> CascadeFunction[P, R]:
+        """The same callable with facts about its requests that rules may go by.
+
+        await triage.given(stakes="high")("my invoice is wrong")
+
+        Raises:
+            ConfigError: a value is neither text, a number, True, False nor None.
+        """
+        made = self._sibling(self._function, self._plan)
+        made._labels = self._labels.more(signals=signals)
+        return made
+
+    def tagged(self, **metadata: Any) -> CascadeFunction[P, R]:
+        """The same callable with labels of your own, kept with the record of each call."""
+        made = self._sibling(self._function, self._plan)
+        made._labels = self._labels.more(metadata=metadata)
+        return made
+
     def __get__(self, instance: Any, owner: type | None = None) -> CascadeFunction[P, R]:
         if instance is None and not _binds_to_classes(self._function):
             return self
@@ -156,6 +177,7 @@ class CascadeFunction(Generic[P, R]):
         made.__dict__.update(self.__dict__)
         made._is_method = self._is_method and function is self._function
         made._budget_s = self._budget_s
+        made._labels = self._labels
         return made
 
     @property
@@ -181,6 +203,7 @@ class CascadeFunction(Generic[P, R]):
             other._function == self._function
             and other._plan is self._plan
             and other._budget_s == self._budget_s
+            and other._labels == self._labels
         )
 
     def __hash__(self) -> int:

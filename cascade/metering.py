@@ -89,12 +89,14 @@ class Invocation:
         spends: the calls, this one's and those around it, whose caps its money counts under.
         hold: what is reserved for the first thing it does, until a chat takes it over. None: it
             was, or there are no caps.
+        call_id: of the call it belongs to. None: to none.
         own: the charge for what the function did beside its chats. None: nothing.
     """
 
     __slots__ = (
         "_handed_over",
         "answers",
+        "call_id",
         "charges",
         "deadline",
         "handover",
@@ -116,8 +118,10 @@ class Invocation:
         outer: Invocation | None,
         deadline: float = math.inf,
         spend: CallSpend | None = None,
+        call_id: str | None = None,
     ) -> None:
         self.tier = tier
+        self.call_id = call_id
         self.purpose = purpose
         self.handover = handover
         # A cascade inside of a cascade cannot outlive the outer one either.
@@ -217,6 +221,7 @@ async def invoke(
     handover: Handover | None = None,
     deadline: float = math.inf,
     spend: CallSpend | None = None,
+    call_id: str | None = None,
 ) -> tuple[Answer[Any], Request | None]:
     """Call `call(tier, *args, **kwargs)` and put every charge it caused on `charges`.
 
@@ -232,7 +237,7 @@ async def invoke(
         Exception: whatever the call raises.
     """
     outer = _current.get()
-    invocation = Invocation(tier, purpose, handover, charges, outer, deadline, spend)
+    invocation = Invocation(tier, purpose, handover, charges, outer, deadline, spend, call_id)
     if invocation.spends:
         if outer is not None:
             await outer.hand_over()
@@ -290,9 +295,12 @@ def billing(
     charges: list[Charge],
     deadline: float = math.inf,
     spend: CallSpend | None = None,
+    call_id: str | None = None,
 ) -> Generator[None]:
     """Inside of it every `Tier.chat` is put on `charges`, though it is no answer of `tier`."""
-    token = _current.set(Invocation(tier, purpose, None, charges, _current.get(), deadline, spend))
+    token = _current.set(
+        Invocation(tier, purpose, None, charges, _current.get(), deadline, spend, call_id)
+    )
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, cast
 
 from cascade.budget import LatencySketch
 from cascade.errors import ConfigError, did_you_mean
+from cascade.observing import Observers
 from cascade.options import check_seconds, check_threshold, named_options
 from cascade.shutdown import Shutdown
 from cascade.spend import Spend
@@ -128,6 +129,9 @@ class Plan:
         shutdown: whether calls are still taken.
         spend: the caps its money counts under. None: there are none.
         rungs_when_near: how many of the rungs may be used once a cap is near.
+        observers: who is told of its calls.
+        rule, rule_reason: which routing rule made it, and why. None: no rule did.
+        policy: the version of the policy in force. None: no policy.
     """
 
     cascade: str | None
@@ -143,6 +147,10 @@ class Plan:
     shutdown: Shutdown
     spend: Spend | None
     rungs_when_near: int
+    observers: Observers
+    rule: str | None = None
+    rule_reason: str | None = None
+    policy: str | None = None
 
 
 def ladder_of(tiers: Sequence[Tier], name: str, path: Path) -> Sequence[Tier]:
@@ -251,6 +259,7 @@ def make_plan(
     latencies: Mapping[str, LatencySketch],
     shutdown: Shutdown,
     spend: Spend | None,
+    observers: Observers,
 ) -> Plan:
     """The plan of one path. Raises ConfigError when the path does not fit the cascade."""
     label = f"path {path_name!r}"
@@ -277,6 +286,7 @@ def make_plan(
         shutdown=shutdown,
         spend=spend,
         rungs_when_near=rungs_when_near(tiers, ladder, spend),
+        observers=observers,
     )
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "Answer",
     "Attempt",
     "Charge",
+    "Fact",
     "Message",
     "Outcome",
     "Price",
@@ -50,6 +51,9 @@ __all__ = [
 
 Message: TypeAlias = Mapping[str, Any]
 """One chat message in the OpenAI wire format, kept exactly as it was given."""
+
+Fact: TypeAlias = str | int | float | bool | None
+"""The value of a signal: a fact about a request. None: unknown."""
 
 Status: TypeAlias = Literal["passed", "failed", "abstained"]
 Outcome: TypeAlias = Literal["accepted", "rejected", "failed", "timed_out", "skipped"]
@@ -243,12 +247,14 @@ class Charge:
         price: None when unknown.
         usage: None when unknown, as for a call that was cancelled half-way.
         purpose: "answer", or the name of the validator that made the call.
+        queue_s: seconds it waited in the tier's limits before it was sent.
     """
 
     tier: str
     price: Price | None
     usage: Usage | None = None
     purpose: str = "answer"
+    queue_s: float = 0.0
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -400,6 +406,7 @@ class Verdict:
         validator: the validator's name; set by the engine.
         threshold: the least score that passes. None: the validator has no threshold.
         parts: the verdicts that a composed validator was made from.
+        latency_s: seconds the validator took; set by the engine. None: it was not timed.
 
     An abstention that carries a score is decided by the validator's threshold, if it has one.
     """
@@ -412,6 +419,7 @@ class Verdict:
     validator: str = ""
     threshold: float | None = None
     parts: tuple[Verdict, ...] = ()
+    latency_s: float | None = None
 
     @classmethod
     def passed(
@@ -466,6 +474,8 @@ class Attempt:
         charges: one for each billed call, those of the validators included.
         latency_s: seconds from asking the tier to the last verdict. 0 when skipped.
         call_s: seconds of the tier's call alone. None when it did not come back.
+        model: the tier's model, as in "openai:gpt-5-nano". None: it has none.
+        started_s: seconds from the start of the call to asking the tier.
     """
 
     tier: str
@@ -478,6 +488,13 @@ class Attempt:
     charges: list[Charge] = field(default_factory=list[Charge])
     latency_s: float = 0.0
     call_s: float | None = None
+    model: str | None = None
+    started_s: float = 0.0
+
+    @property
+    def queue_s(self) -> float:
+        """Seconds its own requests waited in the tier's limits; a part of `latency_s`."""
+        return sum(charge.queue_s for charge in self.charges if charge.purpose == "answer")
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -517,13 +534,23 @@ class Result(Generic[T]):
         accepted: whether a tier's answer was accepted.
         tier: the name of the tier whose answer this is. None when no tier answered.
         reason: "accepted", "exhausted" (no rung left), "budget" (the deadline struck, or nothing
-            more fitted before it), "spend" (a cap was reached) or "shutdown".
+            more fitted before it), "spend" (a cap was reached) or "shutdown". Observers are also
+            told of calls that raised: "cancelled", or "error" for a mistake in the program.
         attempts: in order, the skipped ones too.
         latency_s: seconds from the call to its end.
         path: the name of the path. None: the whole ladder without a path.
         cascade: the cascade's name. None: it has none.
         budget_s: seconds the call was given. None: no limit.
         answer: the tier's whole answer. None when no tier answered.
+        id: names this call among all others, in whatever process.
+        started_at: when it started, in Unix time.
+        rule: the name of the routing rule that decided its rungs. None: no rule did.
+        rule_reason: why, in words without content. None: no rule did.
+        signals: the facts about the request that were declared or looked at.
+        policy: the version of the policy in force. None: no policy.
+        tenant: who it was made for. None: nobody was named.
+        metadata: the caller's own labels.
+        parent: the id of the call around this one. None: it is in none.
     """
 
     value: T = field(repr=False)
@@ -536,6 +563,15 @@ class Result(Generic[T]):
     cascade: str | None = None
     answer: Answer[Any] | None = None
     budget_s: float | None = None
+    id: str = ""
+    started_at: float = 0.0
+    rule: str | None = None
+    rule_reason: str | None = None
+    signals: Mapping[str, Fact] = field(default_factory=dict[str, Fact])
+    policy: str | None = None
+    tenant: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    parent: str | None = None
 
     @property
     def cost_usd(self) -> Decimal | None:

@@ -12,6 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from copy import copy
+from time import perf_counter
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from cascade import registry
@@ -365,10 +366,13 @@ async def judge_together(
     verdicts: dict[int, Verdict] = {}
 
     async def judge(place: int, one: Validator) -> None:
+        started = perf_counter()
         try:
-            verdicts[place] = sound(one, await one.judge(answer, context))
+            verdict = sound(one, await one.judge(answer, context))
         except Exception as error:
-            verdicts[place] = crashed(one, error)
+            verdict = crashed(one, error)
+        verdict.latency_s = perf_counter() - started
+        verdicts[place] = verdict
 
     if len(validators) == 1:  # a task group costs more than most judgements
         await judge(0, validators[0])

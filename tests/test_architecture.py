@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "cascade.budget",
         "cascade.errors",
         "cascade.logs",
+        "cascade.observing",
         "cascade.options",
         "cascade.shutdown",
         "cascade.stats",

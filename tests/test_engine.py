@@ -322,8 +322,12 @@ async def test_a_result_tells_the_whole_story() -> None:
         "accepted",
     )
     assert (result.path, result.cascade) == ("p", "c")
-    assert [(a.call_s, a.latency_s) for a in result.attempts] == [(1, 2), (1, 2)]
-    assert result.latency_s == 7
+    # Each look at the clock is a second: the start; and of each attempt its start, its answer, the
+    # start and end of its one verdict, its end.
+    assert [(a.call_s, a.latency_s) for a in result.attempts] == [(1, 4), (1, 4)]
+    assert [a.started_s for a in result.attempts] == [1, 6]
+    assert [v.latency_s for a in result.attempts for v in a.verdicts] == [1, 1]
+    assert result.latency_s == 11
     assert result.answer is result.attempts[1].answer
 
 

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from cascade import Cascade, ProviderError, Tier
+from cascade import Answer, Cascade, Path, Price, ProviderError, Tier, Usage, tenant
 from cascade.logs import warn
 from cascade.testing import Scripted
 
@@ -72,9 +72,8 @@ async def test_what_breaks_in_a_call_is_logged_by_name(captured: LogCapture) -> 
         on_exhausted="best",
     )
     await made.run("secret")
-    for entry in captured.entries:
-        assert entry.pop("log_level") == "warning"
-    assert captured.entries == [
+    warnings = [entry for entry in captured.entries if entry.pop("log_level") == "warning"]
+    assert warnings == [
         {
             "event": "attempt_failed",
             "cascade": "c",
@@ -85,3 +84,66 @@ async def test_what_breaks_in_a_call_is_logged_by_name(captured: LogCapture) -> 
         {"event": "validator_crashed", "validator": "crashes", "error": "ZeroDivisionError"},
         {"event": "validator_gave_no_verdict", "validator": "says_nothing", "type": "list"},
     ]
+
+
+def free(name: str, *steps: object) -> Tier:
+    return Tier(name, call=Scripted(*steps), price=Price.free())
+
+
+def logged_cascade() -> Cascade:
+    return Cascade(
+        tiers=[free("a", ProviderError("secret")), free("b", Answer("secret", usage=Usage(3, 4)))],
+        name="c",
+        paths={"p": Path()},
+    )
+
+
+@pytest.mark.anyio
+async def test_a_call_is_one_event_and_each_attempt_one_at_debug(captured: LogCapture) -> None:
+    with tenant("acme"):
+        result = await logged_cascade().run("secret", path="p", metadata={"mail": "secret"})
+    infos = [entry for entry in captured.entries if entry["log_level"] == "info"]
+    debugs = [entry for entry in captured.entries if entry["log_level"] == "debug"]
+    assert infos == [
+        {
+            "event": "call",
+            "log_level": "info",
+            "id": result.id,
+            "cascade": "c",
+            "path": "p",
+            "rule": None,
+            "policy": None,
+            "accepted": True,
+            "tier": "b",
+            "reason": "accepted",
+            "escalations": 1,
+            "latency_s": round(result.latency_s, 6),
+            "cost_usd": "0",
+            "input_tokens": None,
+            "output_tokens": None,
+            "tenant": "acme",
+        }
+    ]
+    assert [(d["id"], d["number"], d["tier"], d["outcome"], d["reason"]) for d in debugs] == [
+        (result.id, 0, "a", "failed", "ProviderError"),
+        (result.id, 1, "b", "accepted", ""),
+    ]
+    assert "secret" not in str(captured.entries)
+
+
+@pytest.mark.anyio
+async def test_standard_logging_gets_calls_from_info_on(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="cascade"):
+        await logged_cascade().run("secret")
+    events = [record.getMessage().split()[0] for record in caplog.records]
+    assert events == ["attempt_failed", "call"]
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.anyio
+async def test_standard_logging_below_info_hears_of_no_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="cascade"):
+        await logged_cascade().run("secret")
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["attempt_failed"]
