@@ -71,6 +71,19 @@ class Run:
         """Seconds to the deadline. None: there is none."""
         return None if self.deadline == math.inf else self.deadline - current_time()
 
+    def quickest_place(self) -> int | None:
+        """The rung that is expected to be quickest. None: not even that one has a chance."""
+        rungs, now_s = self.plan.rungs, self.plan.clock()
+
+        def expected_s(place: int) -> float:
+            return rungs[place].latency.quantile_s(FITS_AT, now_s) or 0.0
+
+        quickest = min(range(len(rungs)), key=expected_s)
+        time_left_s = self.time_left_s()
+        if time_left_s is None or rungs[quickest].latency.has_a_chance(time_left_s, now_s):
+            return quickest
+        return None
+
     def skip(self, rung: Rung, reason: str) -> None:
         """Put on record that a rung is not asked."""
         self.attempts.append(

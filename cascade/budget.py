@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from typing import Final
 
-__all__ = ["FITS_AT", "HEDGE_AT", "LatencySketch", "fits", "hedge_after_s"]
+__all__ = ["FITS_AT", "HAS_A_CHANCE_AT", "HEDGE_AT", "LatencySketch", "fits", "hedge_after_s"]
 
 FITS_AT: Final = 0.5
 """A rung fits when this share of its calls would be done in the time left."""
+
+HAS_A_CHANCE_AT: Final = 0.05
+"""A rung that nothing can be hoped of any more: not even this share of its calls is that quick."""
 
 HEDGE_AT: Final = 0.95
 """A hedge starts while this share of the next rung's calls would still be done in time."""
@@ -40,8 +43,10 @@ class LatencySketch:
     __slots__ = (
         "_buckets",
         "_cached",
+        "_given_up",
+        "_is_probing",
         "_landmark_s",
-        "_last_s",
+        "_probe_from_s",
         "_since_cached",
         "_total",
         "seed_s",
@@ -52,15 +57,23 @@ class LatencySketch:
         self._buckets: dict[int, float] = {}
         self._total = 0.0
         self._landmark_s: float | None = None
-        self._last_s = math.inf
+        self._probe_from_s = math.inf
+        self._is_probing = False
+        self._given_up = 0
         self._cached: dict[float, float] = {}
         self._since_cached = 0
 
     def observe(self, latency_s: float, now_s: float) -> None:
-        """Learn one latency, at a time on any steady clock."""
+        """Learn the latency of a call that ended, at a time on any steady clock."""
+        # A probe that came back may be followed by the next at once: so a tier that has recovered
+        # is known again soon.
+        self._learn(latency_s, now_s, now_s if self._is_probing else now_s + PROBE_EVERY_S)
+
+    def _learn(self, latency_s: float, now_s: float, probe_from_s: float) -> None:
         if self._landmark_s is None:
             self._landmark_s = now_s
-        self._last_s = now_s
+        self._probe_from_s = probe_from_s
+        self._is_probing = False
         weight = math.exp2(min((now_s - self._landmark_s) / HALF_LIFE_S, 900.0))
         if weight > _LARGEST_WEIGHT:
             self._rebase(weight, now_s)
@@ -78,17 +91,37 @@ class LatencySketch:
         """
         median_s = self.quantile_s(FITS_AT, now_s)
         if median_s is None or latency_s > median_s:
-            self.observe(latency_s * 1.5, now_s)
+            self._learn(latency_s * 1.5, now_s, now_s + PROBE_EVERY_S)
 
     def may_probe(self, now_s: float) -> bool:
         """Whether to ask a tier once more that looks too slow: it may have recovered.
 
-        True once in 30 seconds in which nothing was observed.
+        True once in 30 seconds in which nothing was observed, and again when that came back.
         """
-        if now_s - self._last_s < PROBE_EVERY_S:
+        if now_s < self._probe_from_s:
+            # Not in the future for ever: a tier that was never asked is to be probed as well.
+            self._probe_from_s = min(self._probe_from_s, now_s + PROBE_EVERY_S)
             return False
-        self._last_s = now_s
+        self._probe_from_s = now_s + PROBE_EVERY_S
+        self._is_probing = True
         return True
+
+    def has_a_chance(self, time_left_s: float, now_s: float) -> bool:
+        """Whether to hope that a call finishes in the time left.
+
+        One in twenty of its calls does, or nobody knows. Where it is hopeless every twentieth call
+        is sent all the same: that is how the end of a bad spell is noticed.
+        """
+        if self.seen(now_s) < ENOUGH:
+            # A seed is a median; the quickest calls of a model take about half of it.
+            quickest_s = None if self.seed_s is None else self.seed_s / 2
+        else:
+            quickest_s = self.quantile_s(HAS_A_CHANCE_AT, now_s)
+        if quickest_s is None or quickest_s <= time_left_s:
+            return True
+        self._given_up += 1
+        self._is_probing = self._given_up % round(1 / HAS_A_CHANCE_AT) == 0
+        return self._is_probing
 
     def seen(self, now_s: float) -> float:
         """How many observations there are, the older ones counting less."""

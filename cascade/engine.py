@@ -9,7 +9,6 @@ from typing import Any
 from anyio import CancelScope, current_time
 
 from cascade.attempt import Call, Run, attempt_rung
-from cascade.budget import FITS_AT
 from cascade.decision import (
     CANCELLED,
     ERROR,
@@ -169,15 +168,12 @@ async def _ask(run: Run, place: int, handover: Handover | None) -> tuple[Decisio
 
 
 async def _ask_fast(run: Run) -> Decision:
-    """No ladder fits the budget: the fast tier alone, which may yet make it."""
-    now_s = run.plan.clock()
-
-    def expected_s(place: int) -> float:
-        return run.plan.rungs[place].latency.quantile_s(FITS_AT, now_s) or 0.0
-
+    """No ladder fits the budget: one tier alone, if it may yet make it."""
     place = run.plan.fast
     if place is None:
-        place = min(range(len(run.plan.rungs)), key=expected_s)
+        place = run.quickest_place()
+    if place is None:
+        return OUT_OF_TIME
     if run.spend is not None and await run.is_too_dear(place):
         return OUT_OF_MONEY
     decision, _ = await _ask(run, place, None)

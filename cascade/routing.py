@@ -33,7 +33,8 @@ class Path:
         first: the lowest rung to use. None: the cheapest.
         last: the highest rung to use. None: the strongest.
         fast: the tier to ask, alone, when no rung can be expected to finish within the budget.
-            None: the one that is expected to be quickest.
+            None: the one that is expected to be quickest, unless hardly any of its calls is that
+            quick; then nothing is asked.
         hedge: whether the next rung is started beside one that has not answered yet: "never";
             "deadline", as late as it can still make the budget; or after so many seconds. The
             first accepted answer wins, and the other call is cancelled and billed.

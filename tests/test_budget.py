@@ -191,7 +191,7 @@ def test_escalation_leaps_over_a_rung_that_does_not_fit() -> None:
 
 
 def test_when_no_ladder_fits_the_quickest_tier_is_asked_alone() -> None:
-    tiers = ladder((0.6, "good"), (0.3, "good"), seeds=(5.0, 3.0))
+    tiers = ladder((0.6, "good"), (0.3, "good"), seeds=(5.0, 1.9))
     result, took = run(Path(budget_s=1.0), tiers)
     assert story(result) == [("b", "accepted", "")]
     assert took == pytest.approx(0.3)
@@ -201,6 +201,80 @@ def test_when_no_ladder_fits_the_paths_fast_tier_goes_before_the_quickest() -> N
     tiers = ladder((0.6, "good"), (0.3, "good"), seeds=(5.0, 3.0))
     result, _ = run(Path(budget_s=1.0, fast="a"), tiers)
     assert result.tier == "a"
+
+
+def test_what_is_hopeless_is_not_asked() -> None:
+    tiers = ladder((6.0, "good"), (2.5, "good"), seeds=(5.0, 2.1))
+    result, took = run(Path(budget_s=1.0), tiers)
+    assert story(result) == [("a", "skipped", "budget"), ("b", "skipped", "budget")]
+    assert (result.reason, result.cost_usd, took) == ("budget", 0, 0.0)
+
+
+def test_what_was_seen_to_be_hopeless_is_not_asked_either() -> None:
+    async def calls() -> list[float]:
+        cascade = Cascade(
+            tiers=[Tier("a", call=taking(0.8), price=FREE)],
+            paths={"p": Path(budget_s=0.5, on_exhausted="best")},
+            clock=trio.current_time,
+        )
+        return [(await cascade.run("?", path="p")).latency_s for _ in range(40)]
+
+    took = trio.run(calls, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert took[: int(ENOUGH)] == pytest.approx([0.5] * int(ENOUGH))
+    # Now and then one more is asked, as what was seen fades.
+    assert took[int(ENOUGH) :].count(0.0) >= 18
+
+
+def test_a_tier_quicker_than_was_thought_is_found_by_probes_in_a_row() -> None:
+    async def calls() -> list[tuple[float, str | None]]:
+        cascade = Cascade(
+            tiers=[Tier("a", call=taking(0.1), price=FREE, latency_s=9.0)],
+            paths={"p": Path(budget_s=0.5, on_exhausted="best")},
+            clock=trio.current_time,
+        )
+        answered: list[tuple[float, str | None]] = []
+        while trio.current_time() < 2 * PROBE_EVERY_S:
+            answered.append((trio.current_time(), (await cascade.run("?", path="p")).tier))
+            await trio.sleep(1.0)
+        return answered
+
+    answered = trio.run(calls, clock=trio.testing.MockClock(autojump_threshold=0))
+    first = next(at for at, tier in answered if tier == "a")
+    assert first <= PROBE_EVERY_S + 1.0
+    # One after the other, and from the twentieth on it is known to fit.
+    assert all(tier == "a" for at, tier in answered if at >= first)
+
+
+@pytest.mark.parametrize("quickest_s", [0.9, 1.1])
+def test_one_in_twenty_is_a_chance(quickest_s: float) -> None:
+    sketch = LatencySketch(0.1)
+    for i in range(100):
+        sketch.observe(quickest_s if i < 6 else 3.0, 0.0)
+    assert sketch.has_a_chance(1.0, 0.0) is (quickest_s < 1)
+
+
+def test_nobody_knows_of_a_tier_that_was_never_seen() -> None:
+    assert LatencySketch().has_a_chance(0.001, 0.0)
+    assert LatencySketch(0.2).has_a_chance(0.1, 0.0)
+    assert not LatencySketch(0.2).has_a_chance(0.09, 0.0)
+
+
+def test_every_twentieth_hopeless_call_is_sent_all_the_same() -> None:
+    sketch = LatencySketch(0.2)
+    assert [i for i in range(60) if sketch.has_a_chance(0.01, 0.0)] == [19, 39, 59]
+
+
+def test_a_bad_spell_is_over_when_a_few_probes_came_back() -> None:
+    sketch = LatencySketch(0.1)
+    for _ in range(100):
+        sketch.observe(3.0, 0.0)
+    sent = 0
+    for _ in range(200):
+        if sketch.may_probe(0.0) or sketch.has_a_chance(0.2, 0.0):
+            sketch.observe(0.1, 0.0)
+            sent += 1
+    assert sent > 100
+    assert sketch.has_a_chance(0.2, 0.0)
 
 
 def test_a_tier_that_got_slow_is_learnt_and_skipped() -> None:
