@@ -1,25 +1,24 @@
-"""Every way a provider breaks, and what a cascade is to make of it.
+"""What becomes of a call when its cheap tier breaks.
 
-The table is data: `benchmarks/faults.py` prints it with what was seen, `tests/test_faults.py` runs
-it as tests. The server is a real one on the loopback interface.
+`benchmarks/faults.py` prints the rows of `benchmarks/fault_rows.py` with what was seen,
+`tests/test_faults.py` runs them as tests. The server is a real one on the loopback interface.
 """
 
 from __future__ import annotations
 
 import gc
-import gzip
-import json
 import socket
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from time import perf_counter
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import anyio
 
+from benchmarks.fault_rows import COMPLETION, COST_USD, FAULTS, KEY, PROMPT, Fault
 from cascade import (
     Answer,
     Cascade,
@@ -31,46 +30,13 @@ from cascade import (
     Tier,
 )
 from cascade.providers import close_connections
-from cascade.simulated import Drip, Hang, HttpRequest, Reply, Reset, Server, Truncate, serve
+from cascade.simulated import HttpRequest, Reply, Reset, Server, serve
 from cascade.simulated.http import Outcome as Sent
 
-KEY: Final = "sk-canary-0123456789"
-PROMPT: Final = "the prompt of the fault table"
+__all__ = ["FAULTS", "KEY", "PROMPT", "Fault", "Seen", "expected_cost_usd", "leaks", "play"]
+
 USD: Final = Price(input=1, output=1)
 BUDGET_S: Final = 20.0  # never met: what hangs is ended by the tier's own timeout
-PATIENCE_S: Final = 0.2
-
-COMPLETION: Final[dict[str, Any]] = {
-    "model": "m-1",
-    "choices": [{"message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 3, "completion_tokens": 2},
-}
-COST_USD: Final = Decimal("0.000005")
-# What real providers do at their worst: the error quotes the key and the prompt.
-ECHO: Final = {"error": {"message": f"{KEY} may not say: {PROMPT}", "code": "quoted"}}
-
-Bill = Literal["nothing", "unknown", "known"]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One row: what the cheap tier's server does, and what is to become of the call.
-
-    Attributes:
-        send: makes what the server answers. None: nothing listens there.
-        outcome, reason: of the cheap tier's attempt.
-        sends: requests that were made of it, retries included.
-        bill: of each of them: nothing, unknown, or known.
-        patience_s: the tier's timeout, in seconds.
-    """
-
-    name: str
-    send: Callable[[], Sent] | None
-    outcome: str
-    reason: str
-    sends: int = 1
-    bill: Bill = "unknown"
-    patience_s: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -86,132 +52,6 @@ class Seen:
     wall_s: float
     told: str
     """Everything an error or a log line may show."""
-
-
-def refused(status: int, reason: str, **options: Any) -> Fault:
-    """An answer with a status of failure that the provider does not bill."""
-    headers = options.pop("headers", {})
-    name = options.pop("name", str(status))
-    return Fault(
-        name,
-        lambda: Reply(status, ECHO, headers=headers),
-        options.pop("outcome", "failed"),
-        reason,
-        bill=options.pop("bill", "nothing"),
-        **options,
-    )
-
-
-def plain(body: Any, content_type: str = "application/json", **headers: str) -> Callable[[], Sent]:
-    """A success with any body."""
-    return lambda: Reply(body=body, headers={"Content-Type": content_type, **headers})
-
-
-def unreadable(
-    name: str, body: Any, content_type: str = "application/json", *, bill: Bill = "unknown"
-) -> Fault:
-    """A success whose body is no answer."""
-    return Fault(name, plain(body, content_type), "failed", "BadResponseError", bill=bill)
-
-
-def endless(name: str, send: Callable[[], Sent]) -> Fault:
-    """An answer that does not come to its end, and is ended by the tier's timeout."""
-    return Fault(name, send, "timed_out", "tier_timeout", patience_s=PATIENCE_S)
-
-
-async def _stalling(first: bytes) -> AsyncIterator[bytes]:
-    yield first
-    await anyio.sleep_forever()
-
-
-async def _for_ever(event: bytes) -> AsyncIterator[bytes]:
-    while True:
-        yield event
-        await anyio.sleep(0.01)
-
-
-_BODY: Final = json.dumps(COMPLETION).encode()
-_EVENT: Final = b'data: {"choices":[{"delta":{"content":"hello"}}]}\n\n'
-_SSE: Final = "text/event-stream"
-
-
-def _large() -> Sent:
-    message = {"role": "assistant", "content": "hello", "reasoning": "x" * 50_000_000}
-    return Reply(body={**COMPLETION, "choices": [{"message": message, "finish_reason": "stop"}]})
-
-
-def _without(field: str) -> dict[str, Any]:
-    return {name: value for name, value in COMPLETION.items() if name != field}
-
-
-FAULTS: Final[tuple[Fault, ...]] = (
-    Fault("connection refused", None, "failed", "ProviderConnectionError", 2, "nothing"),
-    Fault("reset before headers", Reset, "failed", "ProviderConnectionError", 2),
-    Fault(
-        "reset mid-body",
-        lambda: Truncate(COMPLETION, keep=20, reset=True),
-        "failed",
-        "ProviderConnectionError",
-        2,
-    ),
-    Fault(
-        "body cut short",
-        lambda: Truncate(COMPLETION, keep=20),
-        "failed",
-        "ProviderConnectionError",
-        2,
-    ),
-    endless("headers never come", Hang),
-    endless("body stalls", lambda: Reply(stream=_stalling(_BODY[:20]))),
-    endless("slow drip", lambda: Drip(COMPLETION, chunk=1, pause_s=0.05)),
-    refused(400, "BadRequestError"),
-    refused(401, "AuthenticationError"),
-    refused(403, "AuthenticationError"),
-    refused(404, "BadRequestError"),
-    refused(408, "ProviderTimeoutError", outcome="timed_out", sends=2, bill="unknown"),
-    refused(413, "BadRequestError"),
-    refused(422, "BadRequestError"),
-    refused(429, "RateLimitError", sends=2),
-    refused(
-        429,
-        "RateLimitError",
-        name="429, Retry-After 0.05",
-        sends=2,
-        headers={"Retry-After": "0.05"},
-    ),
-    refused(429, "RateLimitError", name="429, Retry-After 3600", headers={"Retry-After": "3600"}),
-    refused(500, "ServerError", sends=2, bill="unknown"),
-    refused(502, "ServerError", sends=2, bill="unknown"),
-    refused(503, "OverloadedError", sends=2),
-    refused(529, "OverloadedError", sends=2),
-    unreadable("invalid JSON", b'{"choices": [{"message": '),
-    unreadable("empty body", b""),
-    unreadable("HTML error page", b"<html><body>Bad gateway</body></html>", "text/html"),
-    unreadable("null choices", {**COMPLETION, "choices": None}, bill="known"),
-    unreadable("missing choices", _without("choices"), bill="known"),
-    unreadable("null message", {**COMPLETION, "choices": [{"message": None}]}, bill="known"),
-    Fault(
-        "null content",
-        plain({**COMPLETION, "choices": [{"message": {"content": None}}]}),
-        "rejected",
-        "says_hello:failed",
-        bill="known",
-    ),
-    Fault("wrong content type", plain(_BODY, "text/plain"), "accepted", "", bill="known"),
-    Fault(
-        "gzip cut short",
-        plain(gzip.compress(_BODY)[:-30], **{"Content-Encoding": "gzip"}),
-        "failed",
-        "BadResponseError",
-    ),
-    unreadable("invalid UTF-8", _BODY.replace(b"hello", b"\xff\xfe")),
-    Fault("50 MB body", _large, "failed", "BadResponseError", patience_s=60),
-    unreadable("SSE cut mid-event", _EVENT + _EVENT[:20], _SSE),
-    unreadable("SSE with an error event", b"event: error\ndata: {}\n\n", _SSE),
-    endless("SSE that never ends", lambda: Reply(stream=_for_ever(_EVENT))),
-    unreadable("SSE, duplicate [DONE]", _EVENT + 2 * b"data: [DONE]\n\n", _SSE),
-    Fault("missing usage", plain(_without("usage")), "accepted", ""),
-)
 
 
 def says_hello(answer: Answer[Any], context: object) -> bool:
@@ -282,6 +122,7 @@ def _cascade(fault: Fault, address: str, good: Server) -> Cascade:
         api_key=KEY,
         price=USD,
         timeout_s=fault.patience_s,
+        first_token_s=fault.first_token_s,
         retries=Retries(1, base_s=0.001),
     )
     large = Tier("large", model="openai:large", base_url=good.url, api_key=KEY, price=USD)

@@ -3,8 +3,8 @@
 python -m benchmarks.faults [asyncio | trio]
 
 Each row is a call to a ladder of two tiers. The cheap one stands before a real server on the
-loopback interface that breaks in one way at each request; the other one is well. The table is
-benchmarks/fault_table.py, and tests/test_faults.py holds the cascade to it.
+loopback interface that breaks in one way at each request; the other one is well. The rows are
+those of benchmarks/fault_rows.py, and tests/test_faults.py holds the cascade to it.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ is sent is a charge on the bill.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,7 @@ from cascade.errors import (
     ProviderError,
     SpendLimitExceeded,
 )
+from cascade.live import LaneState, QueueDepth, watch
 from cascade.metering import covered, usage_of
 from cascade.options import named_options
 from cascade.retry import RETRYABLE, Retries, persevere
@@ -90,7 +92,7 @@ class Deployment:
             ConfigError: it cannot be reached that way.
         """
         if self.call is not None:
-            return self.call
+            return _async(tier.name, self.call)
         model = self.model or tier.model or ""
         elsewhere = self.base_url is not None or _provider_of(model) != _provider_of(tier.model)
         headers = self.headers if self.headers is not None or elsewhere else tier.headers
@@ -100,6 +102,7 @@ class Deployment:
             api_key=self.api_key or (None if elsewhere else tier.api_key),
             headers=headers,
             drop_params=tier.drop_params,
+            first_token_s=tier.first_token_s,
         ).complete
 
     def __repr__(self) -> str:
@@ -136,7 +139,7 @@ class Delivery:
         model: the model's name, to estimate tokens by.
     """
 
-    __slots__ = ("_gate", "_lanes", "_model", "_price", "_retries", "_tier")
+    __slots__ = ("__weakref__", "_gate", "_lanes", "_model", "_price", "_retries", "_tier")
 
     def __init__(
         self,
@@ -153,6 +156,19 @@ class Delivery:
         self._retries = retries
         self._gate = gate
         self._model = model
+        watch(self)
+
+    def lane_states(self) -> list[LaneState]:
+        """How the circuits of its deployments are now. Those without one are left out."""
+        return [
+            LaneState(self._tier, lane.name, lane.circuit.state)
+            for lane in self._lanes
+            if lane.circuit is not None
+        ]
+
+    def queue_depth(self) -> QueueDepth | None:
+        """How many requests wait in the tier's limits now. None: it has no limits."""
+        return None if self._gate is None else QueueDepth(self._tier, self._gate.waiting)
 
     async def send(self, request: Request, invocation: Invocation | None) -> Answer[Any]:
         """The first answer that a deployment gives.
@@ -226,7 +242,7 @@ class Delivery:
         permit = circuit.admit()
         if permit is None:
             raise self._refusal(lane, circuit)
-        started = circuit.clock()
+        started, due = circuit.clock(), _deadline(invocation)
         try:
             answer = await self._send_metered(lane.send, request, invocation, queue_s)
         except Exception as error:
@@ -236,7 +252,11 @@ class Delivery:
                 circuit.failed(permit, _asked_wait_s(error))
             raise
         except BaseException:
-            circuit.cancelled(permit, circuit.clock() - started)
+            took_s = circuit.clock() - started
+            if current_time() >= due:
+                circuit.cut_short(permit, took_s)
+            else:
+                circuit.cancelled(permit, took_s)
             raise
         circuit.succeeded(permit, circuit.clock() - started)
         return answer
@@ -324,6 +344,26 @@ def _most_telling(errors: list[ProviderError]) -> ProviderError:
         return _differs_elsewhere(error), not may_pass, error.retry_after_s or 0.0
 
     return min(sent or errors, key=hopelessness)
+
+
+def _async(tier: str, call: TierCall) -> TierCall:
+    """The callable, or one that says what is wrong when what it returns cannot be awaited."""
+    if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(
+        getattr(call, "__call__", None)  # noqa: B004 - asks whether it is async, not callable
+    ):
+        return call
+
+    async def checked(request: Request) -> Any:
+        awaitable: Any = call(request)
+        if not inspect.isawaitable(awaitable):
+            raise ConfigError(
+                f"tier {tier!r}: call returned a {type(awaitable).__name__} that cannot be "
+                "awaited; write it as `async def`, and what blocks as "
+                "`await anyio.to_thread.run_sync(...)`"
+            )
+        return await awaitable
+
+    return checked
 
 
 def _provider_of(model: str | None) -> str | None:

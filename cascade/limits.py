@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from threading import Lock
 from typing import Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from anyio import CancelScope, Event, current_time
 from anyio.lowlevel import RunVar
@@ -72,16 +73,24 @@ class Gate:
         limits: the options.
     """
 
-    __slots__ = ("__weakref__", "_limits", "_tier")
+    __slots__ = ("__weakref__", "_limits", "_lock", "_open_lines", "_tier")
 
     def __init__(self, tier: str, limits: Limits) -> None:
         self._tier = tier
         self._limits = limits
+        self._open_lines: WeakSet[_Line] = WeakSet()  # those of all event loops
+        self._lock = Lock()
 
     @property
     def counts_tokens(self) -> bool:
         """Whether `admit` has a use for an estimate of the tokens."""
         return self._limits.tokens_per_min is not None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait now, in all event loops. For any thread."""
+        with self._lock:
+            return sum(line.waiting for line in self._open_lines)
 
     async def admit(self, tokens: int, deadline: float) -> Ticket:
         """Wait for leave to send a request of about `tokens` tokens; the ticket is to be closed.
@@ -101,6 +110,8 @@ class Gate:
         line = lines.get(self)
         if line is None:
             line = lines[self] = _Line(self._tier, self._limits)
+            with self._lock:
+                self._open_lines.add(line)
         return line
 
 
@@ -124,6 +135,7 @@ class _Line:
     """The state of a gate in one event loop: what is under way, what waits, what is left."""
 
     __slots__ = (
+        "__weakref__",
         "_call_s",
         "_limits",
         "_requests",
@@ -144,6 +156,10 @@ class _Line:
         self._requests = _Bucket(limits.requests_per_min, now)
         self._tokens = _Bucket(limits.tokens_per_min, now)
         self._call_s: float | None = None  # how long a request has taken lately
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     async def admit(self, tokens: int, deadline: float) -> Ticket:
         now = current_time()

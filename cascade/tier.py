@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from anyio import CancelScope, current_time
 
@@ -28,7 +28,9 @@ class Tier:
         model: "provider:model", such as "openai:gpt-5-nano"; or, for functions that call an SDK
             of their own, just a model's name.
         call: an async callable `(request) -> answer`, in place of a model.
-        price: USD per million tokens. None: unknown, and so is every bill it is part of.
+        price: USD per million tokens. "auto": what the model is listed at now (extra `prices`).
+            None, and "auto" for a model that is not listed: unknown, and so is every bill it is
+            part of.
         base_url: where the provider listens, for any compatible server. None: its usual address.
         api_key: None: from the provider's usual environment variable.
         headers: HTTP headers sent along with each request.
@@ -39,6 +41,9 @@ class Tier:
         timeout_s: seconds that one ask of this tier may take: on a rung, its validators included,
             after which the call escalates; and each chat with it elsewhere, such as a judge's,
             which then raises `ProviderTimeoutError`. None: no limit but the path's budget.
+        first_token_s: seconds within which each answer has to begin, or the request counts as
+            timed out. It is streamed for that between the provider and here, and judged whole all
+            the same. None: it is not streamed, and may begin late.
         deployments: the model at several endpoints or with several keys, tried in this order
             before the tier counts as failed. Empty: the tier's own endpoint is the only one.
         retries: how often to try again what may pass. None: twice for a model behind an address,
@@ -59,6 +64,7 @@ class Tier:
         "breaker",
         "deployments",
         "drop_params",
+        "first_token_s",
         "headers",
         "latency_s",
         "limits",
@@ -77,7 +83,7 @@ class Tier:
         *,
         model: str | None = None,
         call: TierCall | None = None,
-        price: Price | None = None,
+        price: Price | Literal["auto"] | None = None,
         base_url: str | None = None,
         api_key: str | Secret | None = None,
         headers: Mapping[str, str] | None = None,
@@ -85,6 +91,7 @@ class Tier:
         drop_params: Iterable[str] = (),
         latency_s: float | None = None,
         timeout_s: float | None = None,
+        first_token_s: float | None = None,
         deployments: Sequence[Deployment] = (),
         retries: int | Retries | None = None,
         breaker: Breaker | Unset | None = UNSET,
@@ -94,7 +101,7 @@ class Tier:
             raise ConfigError(f"a tier's name is {name!r}; give it a word, such as 'small'")
         self.name = name
         self.model = model
-        self.price = price
+        self.price = _listed(name, model) if price == "auto" else price
         self.base_url = base_url
         self.api_key = Secret(api_key) if isinstance(api_key, str) else api_key
         self.headers = _mapping(name, "headers", headers)
@@ -102,6 +109,7 @@ class Tier:
         self.drop_params = _names(name, drop_params)
         self.latency_s = latency_s
         self.timeout_s = timeout_s
+        self.first_token_s = first_token_s
         self.deployments = tuple(deployments)
         self.limits = limits
         self._call = call
@@ -121,10 +129,11 @@ class Tier:
     def _check(self) -> None:
         check_seconds(f"tier {self.name!r}: latency_s", self.latency_s)
         check_seconds(f"tier {self.name!r}: timeout_s", self.timeout_s)
+        self._check_first_token()
         if self.price is not None and not isinstance(self.price, Price):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(
                 f"tier {self.name!r}: price is a {type(self.price).__name__}; "
-                "write Price(input=..., output=...) in USD per million tokens"
+                "write Price(input=..., output=...) in USD per million tokens, or 'auto'"
             )
         if self.params.get("stream"):
             raise ConfigError(
@@ -144,6 +153,22 @@ class Tier:
             raise ConfigError(
                 f"tier {self.name!r}: limits is a {type(self.limits).__name__}; "
                 "write Limits(concurrency=..., ...)"
+            )
+
+    def _check_first_token(self) -> None:
+        first_token_s = self.first_token_s
+        if first_token_s is None:
+            return
+        check_seconds(f"tier {self.name!r}: first_token_s", first_token_s)
+        if self.timeout_s is not None and first_token_s >= self.timeout_s:
+            raise ConfigError(
+                f"tier {self.name!r}: first_token_s={first_token_s!r} has no effect beside "
+                f"timeout_s={self.timeout_s!r}; give it less, or leave it out"
+            )
+        if "stream" in self.drop_params:
+            raise ConfigError(
+                f"tier {self.name!r}: drop_params leaves out 'stream', and first_token_s needs a "
+                "stream; leave one of the two out"
             )
 
     def _check_deployments(self) -> None:
@@ -168,7 +193,7 @@ class Tier:
     def _check_unused(self) -> None:
         if self._providers():
             return
-        self._refuse_unused("base_url", "api_key", "headers", "drop_params")
+        self._refuse_unused("base_url", "api_key", "headers", "drop_params", "first_token_s")
         if self._call is None and not self.deployments:
             self._refuse_unused("breaker", "limits")
             if self.retries.times:
@@ -257,6 +282,17 @@ class Tier:
     def __repr__(self) -> str:
         model = f", model={self.model!r}" if self.model else ""
         return f"Tier({self.name!r}{model}, price={self.price!r})"
+
+
+def _listed(tier: str, model: str | None) -> Price | None:
+    from cascade.pricing import price_of
+
+    if not isinstance(model, str):
+        raise ConfigError(
+            f"tier {tier!r}: price='auto' needs a model to look up; name it in model, or write "
+            "Price(input=..., output=...)"
+        )
+    return price_of(model)
 
 
 def _mapping(tier: str, option: str, given: Mapping[str, Any] | None) -> dict[str, Any]:

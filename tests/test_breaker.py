@@ -175,7 +175,7 @@ def test_a_slow_call_counts_as_failed(end: str) -> None:
     assert unhurried.closed
 
 
-@given(st.lists(st.tuples(st.sampled_from("sfcw"), st.floats(0, 20)), max_size=80))
+@given(st.lists(st.tuples(st.sampled_from("sfchw"), st.floats(0, 20)), max_size=80))
 def test_half_open_never_lets_two_through(steps: list[tuple[str, float]]) -> None:
     broken, clock = circuit(consecutive=2, min_calls=3)
     out: list[int] = []
@@ -190,6 +190,8 @@ def test_half_open_never_lets_two_through(steps: list[tuple[str, float]]) -> Non
         elif out:
             if step == "f":
                 broken.failed(out.pop())
+            elif step == "h":
+                broken.cut_short(out.pop(), 1.0)
             else:
                 (broken.succeeded if step == "s" else broken.cancelled)(out.pop(), 0.0)
         assert broken.closed or broken.blocked or broken.retry_after_s == 0
@@ -215,3 +217,77 @@ def test_options_out_of_their_range_are_refused(options: Any, says: str) -> None
 
 def test_a_breaker_shows_its_options() -> None:
     assert "open_s=3" in repr(Breaker(open_s=3))
+
+
+def cut(of: Circuit, times: int, took_s: float) -> None:
+    for _ in range(times):
+        of.cut_short(permit(of), took_s)
+
+
+def test_calls_that_hang_open_it_once_there_are_enough_in_a_row() -> None:
+    hung, _ = circuit(min_calls=4)
+    cut(hung, 3, 0.5)
+    succeed(hung)  # an answer between them: it is not dead
+    cut(hung, 3, 0.5)
+    fail(hung, 1)  # no answer, and no silence either
+    assert hung.closed
+    cut(hung, 1, 0.5)
+    assert hung.retry_after_s == 10
+
+
+def test_a_call_cut_short_before_the_usual_time_of_an_answer_says_nothing() -> None:
+    unhurried, _ = circuit(min_calls=3)
+    for took_s in (0.8, 1.0, 1.2) * 50:
+        unhurried.succeeded(permit(unhurried), took_s)
+    cut(unhurried, 100, 0.5)
+    assert unhurried.closed
+    cut(unhurried, 2, 2.0)
+    assert unhurried.closed
+    cut(unhurried, 1, 2.0)
+    assert unhurried.blocked
+
+
+def test_what_the_caller_gave_up_is_no_call_that_hangs() -> None:
+    left_alone, _ = circuit(min_calls=1, consecutive=1)
+    for _ in range(100):
+        left_alone.cancelled(permit(left_alone), 60.0)
+    assert left_alone.closed
+
+
+def test_a_probe_that_hangs_leaves_it_open() -> None:
+    broken, clock = circuit(consecutive=1, min_calls=50)
+    succeed(broken)
+    broken.succeeded(permit(broken), 1.0)
+    fail(broken, 1)
+    clock.now += 10
+    cut(broken, 1, 0.1)  # too short a time to tell
+    assert broken.retry_after_s == 0
+    cut(broken, 1, 3.0)
+    assert broken.retry_after_s == 10
+    clock.now += 10
+    succeed(broken)
+    cut(broken, 49, 3.0)  # counted from the answer on
+    assert broken.closed
+
+
+def test_a_slow_call_that_is_cut_short_fails_once() -> None:
+    slow, _ = circuit(consecutive=2, slow_s=1.0)
+    cut(slow, 1, 1.5)
+    assert slow.closed
+    cut(slow, 1, 1.5)
+    assert slow.blocked
+
+
+@given(
+    takes_s=st.lists(st.floats(0.01, 10), min_size=200, max_size=400),
+    scale=st.sampled_from([1e-3, 1.0, 60.0]),
+)
+def test_the_usual_time_lies_among_the_times_seen(takes_s: list[float], scale: float) -> None:
+    """Whatever the answers took, ones cut short before the quickest never count."""
+    seen, _ = circuit(min_calls=1)
+    for took_s in takes_s:
+        seen.succeeded(permit(seen), took_s * scale)
+    cut(seen, 1, min(takes_s) * scale * 0.99)
+    assert seen.closed
+    cut(seen, 1, max(takes_s) * scale * 1.2)
+    assert seen.blocked

@@ -388,3 +388,25 @@ async def test_a_retry_that_is_cancelled_half_way_is_on_the_bill_and_ends() -> N
     assert (attempt.outcome, result.reason) == ("timed_out", "budget")
     assert [charge.usage for charge in attempt.charges] == [NO_USAGE, None]
     assert len(script.requests) == 2
+
+
+async def test_a_deployment_that_only_hangs_is_left_alone_for_the_next_one() -> None:
+    """Budgets cut every call short, so that no error is ever seen."""
+    hung, good = Scripted(HANG), Scripted(said())
+    both = tier(hung, good, breaker=Breaker(min_calls=3), timeout_s=0.01)
+    cascade = Cascade(tiers=[both], on_exhausted="best")
+    results = [await cascade.run("hi") for _ in range(4)]
+    assert [one.accepted for one in results] == [False, False, False, True]
+    assert [one.attempts[0].reason for one in results[:3]] == ["tier_timeout"] * 3
+    assert (len(hung.requests), len(good.requests)) == (3, 1)
+
+
+async def test_callers_that_give_up_open_no_circuit() -> None:
+    hung = Scripted(HANG)
+    shy = tier(hung, breaker=Breaker(min_calls=1, consecutive=1))
+    for _ in range(3):
+        async with anyio.create_task_group() as group:
+            group.start_soon(shy.chat, "hi")
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+    assert len(hung.requests) == 3

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -9,6 +10,7 @@ from cascade import (
     Answer,
     BadResponseError,
     Breaker,
+    Cap,
     Cascade,
     ConfigError,
     Context,
@@ -18,8 +20,10 @@ from cascade import (
     ProviderTimeoutError,
     Request,
     Secret,
+    Spend,
     Tier,
 )
+from cascade.pricing import price_of
 from cascade.testing import HANG, Scripted
 
 pytestmark = pytest.mark.anyio
@@ -85,6 +89,39 @@ async def test_a_tier_that_nothing_stands_behind_can_judge_but_not_chat() -> Non
 async def nothing(request: Request) -> None: ...
 
 
+def test_the_price_of_a_listed_model_is_looked_up_once() -> None:
+    tier = Tier("a", model="openai:gpt-4o-mini", price="auto")
+    assert tier.price == price_of("openai:gpt-4o-mini")
+    assert isinstance(tier.price, Price)
+    assert Tier("a", model="gpt-4o-mini", price="auto").price == tier.price
+    assert Tier("a", model="openai:a-model-of-ones-own", price="auto").price is None
+
+
+def test_a_cap_needs_a_price_that_is_known() -> None:
+    unknown = Tier("a", model="openai:a-model-of-ones-own", price="auto")
+    with pytest.raises(ConfigError, match="price"):
+        Cascade(tiers=[unknown], spend=Spend(caps=[Cap(1)]))
+
+
+@pytest.mark.parametrize("deployed", [False, True])
+async def test_a_callable_that_is_not_async_is_told_how_to_be(deployed: bool) -> None:
+    def blocks(request: Request) -> Any:
+        return "hi"
+
+    tier = Tier("a", deployments=[Deployment(call=blocks)]) if deployed else Tier("a", call=blocks)
+    with pytest.raises(ConfigError, match="tier 'a': call returned a str that cannot be awaited"):
+        await tier.chat("hi")
+
+
+async def test_a_callable_may_be_anything_that_returns_an_awaitable() -> None:
+    async def greets(greeting: str, request: Request) -> str:
+        return f"{greeting}, {request.messages[0]['content']}"
+
+    calls: list[Any] = [lambda request: greets("hi", request), functools.partial(greets, "hi")]
+    for call in calls:
+        assert (await Tier("a", call=call).chat("you")).text == "hi, you"
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -100,6 +137,19 @@ async def nothing(request: Request) -> None: ...
         ({"base_url": "http://x"}, "tier 'a': base_url has no effect without a provider"),
         ({"model": "gpt", "api_key": "k"}, "api_key has no effect without a provider"),
         ({"call": nothing, "headers": {"a": "b"}}, "headers has no effect without a provider"),
+        ({"call": nothing, "first_token_s": 1}, "first_token_s has no effect without a provider"),
+        ({"model": "gpt", "first_token_s": 1}, "first_token_s has no effect without a provider"),
+        ({"model": "openai:x", "first_token_s": 0}, "tier 'a': first_token_s=0 is not a time"),
+        (
+            {"model": "openai:x", "first_token_s": 2, "timeout_s": 2},
+            "tier 'a': first_token_s=2 has no effect beside timeout_s=2; give it less",
+        ),
+        (
+            {"model": "openai:x", "first_token_s": 2, "drop_params": ["stream"]},
+            "tier 'a': drop_params leaves out 'stream', and first_token_s needs a stream",
+        ),
+        ({"call": nothing, "price": "auto"}, "tier 'a': price='auto' needs a model to look up"),
+        ({"model": "opnai:x", "price": "auto"}, "did you mean 'openai'?"),
         ({"call": nothing, "drop_params": ["seed"]}, "drop_params has no effect"),
         ({"params": {"seed": 1}}, "params has no effect without a provider"),
     ],

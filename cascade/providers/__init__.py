@@ -48,6 +48,8 @@ class Endpoint:
         key_env: None: the provider wants no key unless `api_key` is given.
         headers: sent along with each request.
         drop_params: request parameters that this model does not take and that are left out.
+        first_token_s: seconds within which an answer has to begin; it is streamed then. None: it
+            is not, and comes whole.
     """
 
     provider: str
@@ -57,6 +59,7 @@ class Endpoint:
     key_env: str | None = None
     headers: Mapping[str, str] | None = field(default=None, repr=False)  # may hold a key
     drop_params: frozenset[str] = frozenset()
+    first_token_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ def connect(
     api_key: Secret | None = None,
     headers: Mapping[str, str] | None = None,
     drop_params: frozenset[str] = frozenset(),
+    first_token_s: float | None = None,
 ) -> Provider:
     """The provider for a model such as "openai:gpt-5-nano".
 
@@ -126,6 +130,7 @@ def connect(
         key_env=None if base_url else known.key_env,
         headers=headers,
         drop_params=drop_params,
+        first_token_s=first_token_s,
     )
     connected: Provider = import_module(f"cascade.providers.{known.module}").provide(endpoint)
     return connected

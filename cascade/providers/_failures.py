@@ -101,13 +101,19 @@ def status_error(who: str, status: int, headers: Mapping[str, str], body: Any) -
         headers: those of the answer, with lower-case names.
         body: the answer's body: parsed if it is JSON, else its text.
     """
+    return _error(who, str(status), status, headers, body)
+
+
+def _error(
+    who: str, answered: str, status: int, headers: Mapping[str, str], body: Any
+) -> ProviderError:
     codes, words = _said(body)
     kind = _kind(status, codes, words)
     code = codes[0] if codes else None
     shown = f" ({code})" if code else ""
     why = "check the model's name and base_url" if status == 404 else _WHY[kind]
     return kind(
-        f"{who} answered {status}{shown}: {why}",
+        f"{who} answered {answered}{shown}: {why}",
         status=status,
         retry_after_s=retry_after_s(headers),
         code=code,
@@ -117,19 +123,22 @@ def status_error(who: str, status: int, headers: Mapping[str, str], body: Any) -
 
 
 def embedded_error(who: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> ProviderError:
-    """The error for a success whose body holds an error instead of an answer."""
+    """The error for a success that holds an error instead of an answer.
+
+    Its `status` is the one that the error stands for; the message says what came.
+    """
     codes, _ = _said(body)
     status = as_mapping(body.get("error")).get("code")
     if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
         status = next((_STATUS_OF_CODE[c] for c in codes if c in _STATUS_OF_CODE), 500)
-    return status_error(who, status, headers, body)
+    return _error(who, "200 with an error in it", status, headers, body)
 
 
 def transport_error(who: str, origin: str, error: Exception) -> ProviderError:
     """The error for a request that got no HTTP answer."""
     import httpx
 
-    from cascade.providers._pool import AnswerTooLargeError
+    from cascade.providers._encoding import AnswerTooLargeError
 
     name = type(error).__name__
     if isinstance(error, AnswerTooLargeError):

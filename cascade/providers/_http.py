@@ -19,11 +19,10 @@ from cascade.providers._failures import (
 from cascade.types import NO_USAGE
 
 if TYPE_CHECKING:
-    import httpx
-
     from cascade.providers import Endpoint
+    from cascade.providers._pool import Reply, Taker
 
-__all__ = ["check_endpoint", "key_of", "post"]
+__all__ = ["check_endpoint", "encode", "exchange", "key_of", "post", "read_object"]
 
 
 async def post(
@@ -37,19 +36,27 @@ async def post(
         ProviderError: there was no answer, an error, or something else than a JSON object.
     """
     who = label(endpoint)
-    reply = await _exchange(endpoint, path, headers, _encode(who, body))
+    reply = await exchange(endpoint, path, headers, encode(who, body))
     # Raised here and not where it was caught: the exceptions of httpx hold the request, and with
     # it the key.
     if isinstance(reply, ProviderError):
         raise reply
-    content = _decode(reply)
+    return read_object(who, reply)
+
+
+def read_object(who: str, reply: Reply) -> dict[str, Any]:
+    """The JSON object that a whole answer holds.
+
+    Raises:
+        ProviderError: it is an error, or something else than a JSON object.
+    """
+    content = _decode(reply.body or b"")
     if not reply.is_success:
-        raise status_error(who, reply.status_code, reply.headers, content)
+        raise status_error(who, reply.status, reply.headers, content)
     if not isinstance(content, dict):
         raise BadResponseError(
-            f"{who} answered {reply.status_code} with something that is no JSON object; "
-            "check base_url",
-            status=reply.status_code,
+            f"{who} answered {reply.status} with something that is no JSON object; check base_url",
+            status=reply.status,
             body=content,
         )
     answer = cast("dict[str, Any]", content)
@@ -116,19 +123,28 @@ def _sendable(text: str) -> bool:
     return text.isascii() and text.isprintable()
 
 
-async def _exchange(
-    endpoint: Endpoint, path: str, headers: Mapping[str, str], content: bytes
-) -> httpx.Response | ProviderError:
+async def exchange(
+    endpoint: Endpoint,
+    path: str,
+    headers: Mapping[str, str],
+    content: bytes,
+    events: Taker | None = None,
+) -> Reply | ProviderError:
+    """POST `content` as `post` does and return what came: an answer, or why there is none.
+
+    `events` takes the body where it is an event stream; see `_pool.send`.
+    """
     import httpx
 
+    from cascade.providers._encoding import ENCODING_ERRORS
     from cascade.providers._pool import send
 
     base_url = endpoint.base_url or ""
     own = {name.lower(): value for name, value in (endpoint.headers or {}).items()}
     sent = {**headers, "content-type": "application/json", **own}
     try:
-        return await send(base_url, path, sent, content)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        return await send(base_url, path, sent, content, events)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, *ENCODING_ERRORS) as error:
         return transport_error(label(endpoint), _origin(base_url), error)
 
 
@@ -138,7 +154,8 @@ def _origin(base_url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def _encode(who: str, body: Mapping[str, Any]) -> bytes:
+def encode(who: str, body: Mapping[str, Any]) -> bytes:
+    """A request's body. Raises BadRequestError when JSON cannot say it."""
     # Escaped to ASCII, so that lone surrogates in a text reach the provider too.
     why = ""
     try:
@@ -158,9 +175,9 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a value is a {type(value).__name__}")
 
 
-def _decode(reply: httpx.Response) -> Any:
+def _decode(body: bytes) -> Any:
     """The body as JSON, or as text where it is none."""
     try:
-        return json.loads(reply.content)
+        return json.loads(body)
     except (ValueError, RecursionError):
-        return reply.text
+        return body.decode(errors="replace")

@@ -6,16 +6,24 @@ The one module that imports httpx at its top: it is imported itself when a reque
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
 from anyio.lowlevel import RunVar
 
-__all__ = ["close_connections", "send"]
+from cascade.providers._encoding import (
+    ACCEPTED,
+    ENCODING_ERRORS,
+    MAX_ANSWER_BYTES,
+    AnswerTooLargeError,
+    Decoder,
+)
+
+__all__ = ["Reply", "close_connections", "send"]
 
 CONNECT_TIMEOUT_S: Final = 10.0
 IDLE_TIMEOUT_S: Final = 600.0  # without a byte moving; the path's budget is the real limit
@@ -25,13 +33,28 @@ KEEP_ALIVE_S: Final = 30.0
 # small pools, the first ones filled first.
 CONNECTIONS_PER_POOL: Final = 8
 
-# Far beyond any answer with all its log-probabilities; a server gone mad must not take the memory.
-MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
+
+class Reply(NamedTuple):
+    """A whole HTTP answer.
+
+    Attributes:
+        status: the HTTP status.
+        headers: with lower-case names.
+        body: decoded. None: it was an event stream, and is handed over.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes | None
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status says so."""
+        return 200 <= self.status <= 299
 
 
-class AnswerTooLargeError(httpx.TransportError):
-    """The server sends more than any answer is long."""
-
+Taker = Callable[[bytes], bool]
+"""Takes the next piece of a body, and says whether it wants more. It must not raise."""
 
 _Lifetime = AsyncGenerator[httpx.AsyncClient, None]
 
@@ -52,13 +75,23 @@ _open: RunVar[_Pools] = RunVar("cascade_http_clients")
 
 
 async def send(
-    base_url: str, path: str, headers: Mapping[str, str], content: bytes
-) -> httpx.Response:
+    base_url: str,
+    path: str,
+    headers: Mapping[str, str],
+    content: bytes,
+    events: Taker | None = None,
+) -> Reply:
     """POST `content` to `base_url` + `path` and read the whole answer, whatever its status.
+
+    Args:
+        events: takes the body in pieces as they come, where it is an event stream. None: it is
+            read like any other.
 
     Raises:
         httpx.HTTPError: there was no whole answer.
         httpx.InvalidURL: the address is none.
+        AnswerTooLargeError: there is more of it than any answer is long.
+        BrokenEncodingError: it is not in the encoding that the server names.
     """
     pool = await _free_pool(base_url)
     client = pool.client
@@ -67,36 +100,69 @@ async def send(
     pool.in_use += 1
     try:
         response = await client.send(request, stream=True)
+        is_stream = events is not None and _is_event_stream(response)
+        body = _Body(response.headers.get("content-encoding"), events if is_stream else None)
         try:
-            # Raw, and decoded afterwards: a decoder that fails half-way would leave the
-            # connection's async generators to the garbage collector.
-            raw = await _bounded(response)
+            await _read(response, body.take)
         finally:
             await response.aclose()
     finally:
         pool.in_use -= 1
-    return httpx.Response(response.status_code, headers=response.headers, content=raw)
+    return Reply(response.status_code, response.headers, body.whole())
 
 
-async def _bounded(response: httpx.Response) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
+def _is_event_stream(response: httpx.Response) -> bool:
+    kind: str = response.headers.get("content-type", "")
+    return response.is_success and kind.lower().startswith("text/event-stream")
+
+
+async def _read(response: httpx.Response, take: Taker) -> None:
+    """Hand over a body as it is on the wire, until it ends or no more of it is wanted."""
+    wanted = True
     try:
         async for chunk in response.aiter_raw():
-            size += len(chunk)
-            if size <= MAX_ANSWER_BYTES:
-                chunks.append(chunk)
-            else:
+            wanted = wanted and take(chunk)
+            if not wanted:
                 # Closed, not left: the iteration then comes to its own end. Its generators would
                 # be the garbage collector's otherwise, and trio warns of that.
-                chunks.clear()
                 await response.aclose()
     except httpx.HTTPError:
-        if size <= MAX_ANSWER_BYTES:
+        if wanted:
             raise
-    if size > MAX_ANSWER_BYTES:
-        raise AnswerTooLargeError(f"more than {MAX_ANSWER_BYTES} bytes")
-    return b"".join(chunks)
+
+
+class _Body:
+    """Takes a body from the wire. What is wrong with it is told afterwards: see `_read`."""
+
+    __slots__ = ("_chunks", "_decoder", "_error", "_events", "_size")
+
+    def __init__(self, encoding: str | None, events: Taker | None) -> None:
+        self._decoder = Decoder(encoding)
+        self._events = events
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._error: Exception | None = None
+
+    def take(self, chunk: bytes) -> bool:
+        try:
+            self._size += len(chunk)
+            if self._size > MAX_ANSWER_BYTES:
+                raise AnswerTooLargeError
+            piece = self._decoder.feed(chunk)
+        except ENCODING_ERRORS as error:
+            self._error = error
+            return False
+        if self._events is not None:
+            return self._events(piece)
+        self._chunks.append(piece)
+        return True
+
+    def whole(self) -> bytes | None:
+        """The body that was read, decoded. None: it was handed over."""
+        if self._error is not None:
+            error, self._error = self._error, None  # or its traceback would lead back to it
+            raise error
+        return b"".join(self._chunks) if self._events is None else None
 
 
 async def close_connections() -> None:
@@ -154,7 +220,7 @@ async def _free_pool(base_url: str) -> _Pool:
 
 async def _lifetime(base_url: str) -> _Lifetime:
     client = httpx.AsyncClient(
-        headers={"user-agent": "cascade-engine"},
+        headers={"user-agent": "cascade-engine", "accept-encoding": ACCEPTED},
         timeout=httpx.Timeout(IDLE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         limits=httpx.Limits(
             max_connections=CONNECTIONS_PER_POOL,

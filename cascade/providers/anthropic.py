@@ -14,6 +14,7 @@ from cascade.providers._anthropic_messages import translate_messages
 from cascade.providers._anthropic_params import translate_params
 from cascade.providers._failures import label
 from cascade.providers._http import check_endpoint, key_of, post
+from cascade.providers._message_stream import MessageAssembly
 from cascade.providers._reading import (
     as_count,
     as_json,
@@ -23,11 +24,13 @@ from cascade.providers._reading import (
     joined,
     usage_of_counts,
 )
+from cascade.providers._streaming import post_streamed
 from cascade.types import Answer, Request, ToolCall, Usage
 
 __all__ = ["AnthropicMessages", "provide", "read_message"]
 
 VERSION: Final = "2023-06-01"
+_PATH: Final = "/messages"
 
 _FINISH_REASONS: Final[Mapping[str, str]] = {
     "end_turn": "stop",
@@ -52,7 +55,13 @@ class AnthropicMessages:
         endpoint = self._endpoint
         key = key_of(endpoint)
         headers = {"anthropic-version": VERSION, **({"x-api-key": key} if key else {})}
-        return read_message(await post(endpoint, "/messages", headers, _body(endpoint, request)))
+        body = _body(endpoint, request)
+        if endpoint.first_token_s is None:
+            answered = await post(endpoint, _PATH, headers, body)
+        else:
+            body["stream"] = True
+            answered = await post_streamed(endpoint, _PATH, headers, body, MessageAssembly(_usage))
+        return read_message(answered, label(endpoint))
 
 
 def provide(endpoint: Endpoint) -> Provider:
@@ -61,17 +70,18 @@ def provide(endpoint: Endpoint) -> Provider:
     return AnthropicMessages(endpoint)
 
 
-def read_message(body: Mapping[str, Any]) -> Answer[Any]:
+def read_message(body: Mapping[str, Any], who: str | None = None) -> Answer[Any]:
     """The answer in an object of the Messages API.
+
+    Args:
+        who: the model that was asked, for messages. None: it is not known.
 
     Raises:
         BadResponseError: it has no content, or a tool call without a name.
     """
     usage = _usage(as_mapping(body.get("usage")))
     if not isinstance(body.get("content"), list):
-        raise BadResponseError(
-            "a message has no list of content; the body is on the error", usage=usage, body=body
-        )
+        raise _bad("a message has no list of content", usage, body, who)
     blocks = [as_mapping(block) for block in as_list(body["content"])]
     text = joined([t for b in blocks if b.get("type") == "text" and (t := _text(b)) is not None])
     thinking = [t for b in blocks if (t := as_text(b.get("thinking")))]
@@ -79,7 +89,7 @@ def read_message(body: Mapping[str, Any]) -> Answer[Any]:
     return Answer(
         text,
         text=text,
-        tool_calls=tuple(_tool_call(b, usage, body) for b in blocks if b.get("type") == "tool_use"),
+        tool_calls=_tool_calls(blocks, usage, body, who),
         finish_reason=_FINISH_REASONS.get(reason, reason) if reason else None,
         usage=usage,
         refusal=_refusal(text, body) if reason == "refusal" else None,
@@ -104,15 +114,28 @@ def _text(block: Mapping[str, Any]) -> str | None:
     return as_text(block.get("text"))
 
 
-def _tool_call(block: Mapping[str, Any], usage: Usage | None, body: Mapping[str, Any]) -> ToolCall:
-    name, arguments = as_text(block.get("name")), as_json(block.get("input", {}))
-    if name is None or arguments is None:
-        raise BadResponseError(
-            "a tool call in a message has no name, or no readable input; the body is on the error",
-            usage=usage,
-            body=body,
-        )
-    return ToolCall(as_text(block.get("id")), name, arguments)
+def _bad(
+    what: str, usage: Usage | None, body: Mapping[str, Any], who: str | None
+) -> BadResponseError:
+    told = what if who is None else f"{who}: {what}"
+    return BadResponseError(f"{told}; the body is on the error", usage=usage, body=body)
+
+
+def _tool_calls(
+    blocks: list[Mapping[str, Any]], usage: Usage | None, body: Mapping[str, Any], who: str | None
+) -> tuple[ToolCall, ...]:
+    calls: list[ToolCall] = []
+    for block in blocks:
+        if block.get("type") != "tool_use":
+            continue
+        name, given = as_text(block.get("name")), block.get("input", {})
+        # A text is what was written of it in a stream where that is no JSON.
+        arguments = given if isinstance(given, str) else as_json(given)
+        if name is None or arguments is None:
+            what = "a tool call in a message has no name, or no readable input"
+            raise _bad(what, usage, body, who)
+        calls.append(ToolCall(as_text(block.get("id")), name, arguments))
+    return tuple(calls)
 
 
 def _refusal(text: str | None, body: Mapping[str, Any]) -> str:

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from cascade.errors import BadResponseError
 from cascade.providers import Endpoint, Provider
+from cascade.providers._completion_stream import CompletionAssembly
+from cascade.providers._failures import label
 from cascade.providers._http import check_endpoint, key_of, post
 from cascade.providers._reading import (
     as_count,
@@ -23,6 +25,7 @@ from cascade.providers._reading import (
     read_logprobs,
     usage_of_counts,
 )
+from cascade.providers._streaming import post_streamed
 from cascade.types import Answer, Request, ToolCall, Usage
 
 __all__ = ["OpenAIChat", "provide", "read_completion", "read_response"]
@@ -35,6 +38,7 @@ _FINISH_REASONS: Final[Mapping[str, str]] = {
     "model_length": "length",  # Mistral
     "function_call": "tool_calls",  # OpenAI, before tools
 }
+_PATH: Final = "/chat/completions"
 _CALLS: Final = ("function_call", "custom_tool_call")
 _INCOMPLETE: Final[Mapping[str, str]] = {"max_output_tokens": "length"}
 
@@ -54,7 +58,13 @@ class OpenAIChat:
         params = {k: v for k, v in request.params.items() if k not in endpoint.drop_params}
         body = {"model": endpoint.model, "messages": request.messages, **params}
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        return read_completion(await post(endpoint, "/chat/completions", headers, body))
+        if endpoint.first_token_s is None:
+            answered = await post(endpoint, _PATH, headers, body)
+        else:
+            body.update(_streaming(endpoint, params))
+            assembly = CompletionAssembly(_usage)
+            answered = await post_streamed(endpoint, _PATH, headers, body, assembly)
+        return read_completion(answered, label(endpoint))
 
 
 def provide(endpoint: Endpoint) -> Provider:
@@ -63,8 +73,19 @@ def provide(endpoint: Endpoint) -> Provider:
     return OpenAIChat(endpoint)
 
 
-def read_completion(body: Mapping[str, Any]) -> Answer[Any]:
+def _streaming(endpoint: Endpoint, params: Mapping[str, Any]) -> dict[str, Any]:
+    """What asks for a stream, and for the bill at its end."""
+    if "stream_options" in endpoint.drop_params:
+        return {"stream": True}
+    own = as_mapping(params.get("stream_options"))
+    return {"stream": True, "stream_options": {"include_usage": True, **own}}
+
+
+def read_completion(body: Mapping[str, Any], who: str | None = None) -> Answer[Any]:
     """The answer in a chat completion: its first choice; `raw` keeps the others.
+
+    Args:
+        who: the model that was asked, for messages. None: it is not known.
 
     Raises:
         BadResponseError: there is no choice with a readable message in it.
@@ -73,15 +94,17 @@ def read_completion(body: Mapping[str, Any]) -> Answer[Any]:
     choice = as_mapping(next(iter(as_list(body.get("choices"))), None))
     message = choice.get("message")
     if not isinstance(message, Mapping):
-        raise _bad("a chat completion has no choice with a message", usage, body)
+        raise _bad("a chat completion has no choice with a message", usage, body, who=who)
     message = as_mapping(message)
     content = message.get("content")
     if not isinstance(content, str | list | None):
-        raise _bad("the content of a chat completion is neither text nor parts", usage, body)
+        raise _bad(
+            "the content of a chat completion is neither text nor parts", usage, body, who=who
+        )
     text = content if isinstance(content, str) else _text_of_parts(as_list(content))
     calls = _tool_calls(message)
     if calls is None:
-        raise _bad("a tool call in a chat completion has no name", usage, body)
+        raise _bad("a tool call in a chat completion has no name", usage, body, who=who)
     reason = as_text(choice.get("finish_reason"))
     return Answer(
         text,
@@ -136,9 +159,15 @@ def read_response(body: Mapping[str, Any]) -> Answer[Any]:
 
 
 def _bad(
-    what: str, usage: Usage | None, body: Mapping[str, Any], *, code: str | None = None
+    what: str,
+    usage: Usage | None,
+    body: Mapping[str, Any],
+    *,
+    code: str | None = None,
+    who: str | None = None,
 ) -> BadResponseError:
-    return BadResponseError(f"{what}; the body is on the error", usage=usage, body=body, code=code)
+    told = what if who is None else f"{who}: {what}"
+    return BadResponseError(f"{told}; the body is on the error", usage=usage, body=body, code=code)
 
 
 def _text_of_parts(parts: Sequence[Any]) -> str | None:

@@ -51,13 +51,13 @@ from cascade.providers._reading import as_list, as_mapping, as_text, joined, usa
 from cascade.providers.openai import read_completion
 from cascade.types import Answer, Message, Request, Usage
 
-__all__ = ["RecordedRuns", "provide"]
+__all__ = ["RecordedRuns", "check_recording", "provide"]
 
 Row = Mapping[str, Any]
 Rows = Mapping[str, Sequence[Row]]
 
 _reading = Lock()  # calls that start together read the file once
-_UNUSED_OPTIONS: Final = ("base_url", "api_key", "headers", "drop_params")
+_UNUSED_OPTIONS: Final = ("base_url", "api_key", "headers", "drop_params", "first_token_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,12 @@ def provide(endpoint: Endpoint) -> Provider:
         if getattr(endpoint, option):
             raise ConfigError(f"{label(endpoint)}: {option} has no effect on recorded runs")
     return RecordedRuns(endpoint)
+
+
+def check_recording(name: str) -> None:
+    """Check that the runs "PATH.jsonl#MODEL" are there. Raises ConfigError."""
+    path, model = _split(name)
+    _load(path).rows_of(model)
 
 
 def _split(name: str) -> tuple[Path, str | None]:
@@ -214,7 +220,7 @@ def _answer(who: str, row: Row) -> Answer[Any]:
         "finish_reason": row.get("finish_reason", "stop"),
         "logprobs": row.get("logprobs"),
     }
-    answer = read_completion({"choices": [choice], "model": row["model"]})
+    answer = read_completion({"choices": [choice], "model": row["model"]}, who)
     answer.usage, answer.raw = usage, row
     return answer
 

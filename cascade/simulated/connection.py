@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from http import HTTPStatus
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -193,8 +193,12 @@ class Connection:
         await self._send(*events, self._h11.EndOfMessage())
 
     async def _send_stream(self, stream: AsyncIterable[bytes]) -> None:
-        async for chunk in stream:
-            await self._send(self._h11.Data(data=chunk))
+        try:
+            async for chunk in stream:
+                await self._send(self._h11.Data(data=chunk))
+        finally:
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()  # or it would be the garbage collector's
         await self._send(self._h11.EndOfMessage())
 
     async def _drip(self, drip: Drip) -> None:

@@ -238,15 +238,18 @@ def _deltas(
     request: ChatRequest, item: Completion
 ) -> Iterator[tuple[int, Json, str | None, Json | None]]:
     """The deltas of one choice, each with its tokens, finish reason and log-probabilities."""
-    yield 0, {"role": "assistant", "content": None, "refusal": None}, None, None
     name = "refusal" if item.refused else "content"
+    opening: Json = {"role": "assistant", "content": None, "refusal": None}
+    if not item.tool_calls:
+        opening[name] = ""
+    yield 0, opening, None, None
     for token in item.tokens:
         single = Completion((token,), item.finish, refused=item.refused)
         yield 1, {name: token.text}, None, _logprobs(request, single)
     for index, call in enumerate(item.tool_calls):
         function = {"name": call.name, "arguments": ""}
-        opening = {"index": index, "id": call.id, "type": "function", "function": function}
-        yield 1, {"tool_calls": [opening]}, None, None
+        begun = {"index": index, "id": call.id, "type": "function", "function": function}
+        yield 1, {"tool_calls": [begun]}, None, None
         arguments = {"index": index, "function": {"arguments": call.arguments}}
         yield 1, {"tool_calls": [arguments]}, None, None
     yield 0, {}, FINISH[item.finish], None

@@ -16,6 +16,13 @@ from cascade.simulated.http import Step
 from cascade.tier import Tier
 
 KEY = "sk-canary-0123456789"
+TOOL: Any = {
+    "type": "function",
+    "function": {
+        "name": "lookup",
+        "parameters": {"type": "object", "properties": {"plan": {"type": "string"}}},
+    },
+}
 
 
 ROOT = Path(__file__).resolve().parents[2]

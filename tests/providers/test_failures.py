@@ -169,6 +169,7 @@ async def test_an_error_inside_a_success_is_an_error(
         error = await failure_of(s.tier)
     assert type(error) is kind
     assert error.status == status
+    assert "openai:m answered 200 with an error in it" in str(error)
     assert error.body == {"error": said}
 
 

@@ -87,6 +87,7 @@ async def test_a_success_without_an_answer_is_a_bad_response(body: bytes) -> Non
     async with scripted(Reply(200, body)) as s:
         error = await failure_of(s.tier)
         assert type(error) is BadResponseError
+        assert str(error).startswith("openai:m")
         assert error.usage is None
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -103,6 +104,25 @@ async def test_a_request_sent_while_another_is_answered_waits() -> None:
             go_on.set()
             received = b"".join([part async for part in stream])
     assert 0 < received.index(b"/1") < received.index(b"/2")
+
+
+async def test_a_stream_is_closed_when_its_client_goes_away() -> None:
+    closed = anyio.Event()
+
+    async def for_ever() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"data: x\n\n"
+                await anyio.lowlevel.checkpoint()
+        finally:
+            closed.set()
+
+    async with serve(script(Reply(stream=for_ever()))) as server:
+        async with await anyio.connect_tcp("127.0.0.1", httpx.URL(server.url).port or 0) as stream:
+            await stream.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"text/event-stream" in await stream.receive()
+        with anyio.fail_after(10):
+            await closed.wait()
 
 
 async def test_a_client_may_reset_an_idle_connection() -> None:
