@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from cascade.errors import ConfigError
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from cascade.tier import Tier
 
 __all__ = ["Context"]
+
+_purpose: ContextVar[str] = ContextVar("cascade_purpose", default="validator")
+"""The name of the validator this code runs for."""
 
 
 class Context:
@@ -99,8 +103,17 @@ class Context:
 
         return max(0.0, self._deadline - current_time())
 
-    def billed_to(self, purpose: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def billed_to(self, purpose: str) -> Generator[None]:
         """Inside of it every call of a tier is billed to this attempt, for `purpose`."""
+        token = _purpose.set(purpose)
+        try:
+            with self._billing(purpose):
+                yield
+        finally:
+            _purpose.reset(token)
+
+    def _billing(self, purpose: str) -> AbstractContextManager[None]:
         if self.tier is None:
             return nullcontext()
         return billing(self.tier, purpose, self._charges, self._deadline, self._spend, self.call_id)
@@ -110,11 +123,11 @@ class Context:
         """Whether `sample` can ask again: not when a validator is tried by hand."""
         return self._call is not None and self.tier is not None
 
-    async def sample(self, *, purpose: str) -> Answer[Any]:
+    async def sample(self, *, purpose: str | None = None) -> Answer[Any]:
         """Ask the same tier the same once more. The call is billed to this attempt.
 
         Args:
-            purpose: the validator's name, for the bill.
+            purpose: for the bill. None: the name of the validator that asks.
 
         Raises:
             ConfigError: there is nothing to ask again; see `can_sample`.
@@ -128,7 +141,7 @@ class Context:
             self.args,
             self.kwargs,
             self._charges,
-            purpose=purpose,
+            purpose=purpose or _purpose.get(),
             handover=self._handover,
             deadline=self._deadline,
             spend=self._spend,
@@ -136,8 +149,13 @@ class Context:
         )
         return answer
 
-    async def ask_tier(self, tier: Tier, request: Request, *, purpose: str) -> Answer[Any]:
+    async def ask_tier(
+        self, tier: Tier, request: Request, *, purpose: str | None = None
+    ) -> Answer[Any]:
         """Send a request of the validator's own to any tier. It is billed to this attempt.
+
+        Args:
+            purpose: for the bill. None: the name of the validator that asks.
 
         Raises:
             ProviderError: the call broke.
@@ -148,7 +166,7 @@ class Context:
             (request,),
             {},
             self._charges,
-            purpose=purpose,
+            purpose=purpose or _purpose.get(),
             deadline=self._deadline,
             spend=self._spend,
             call_id=self.call_id,

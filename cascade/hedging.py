@@ -25,7 +25,9 @@ class _Race:
         decision: what the rung that ended last came to. None: none has ended.
         handover: the rejected answer to hand to the next rung. None: there is none.
         is_accepted: whether an answer was accepted.
-        error: a mistake of the program that ends the call. None: there was none.
+        is_too_dear: whether a spend cap keeps the next rung from being asked.
+        error: a mistake of the program that ends the call. None: there was none, or an answer was
+            accepted before it.
     """
 
     def __init__(self, run: Run, ask: Ask) -> None:
@@ -36,6 +38,7 @@ class _Race:
         self.decision: Decision | None = None
         self.handover: Handover | None = None
         self.is_accepted = False
+        self.is_too_dear = False
         self.error: Exception | None = None
 
     async def ask(self, place: int) -> None:
@@ -45,7 +48,8 @@ class _Race:
             self.decision, self.handover = await self._ask(self._run, place, handover)
             self.is_accepted |= self.decision is ACCEPT
         except Exception as error:  # kept, because a task group would wrap it
-            self.error = error
+            if not self.is_over:
+                self.error = error
         finally:
             self.in_flight -= 1
             self._changed.set()
@@ -66,12 +70,22 @@ class _Race:
 async def race(run: Run, first: int, ask: Ask) -> Decision:
     """Climb from the place `first`, each next rung started early where the plan says so.
 
-    The first accepted answer wins. What is in flight then is cancelled, billed, and on record as
-    skipped(hedge).
+    The first accepted answer wins; of several at once, the cheapest. What is in flight then is
+    cancelled, billed, and on record as skipped(hedge). When it returns or raises, one attempt is
+    on record as accepted if the decision is to accept, and else none: the race may be cut short
+    after an acceptance, while the other rungs are called off.
     """
-    state = _Race(run, ask)
+    decision: Decision | None = None
+    try:
+        decision = _outcome(run, await _raced(run, first, _Race(run, ask)))
+        return decision
+    finally:
+        _keep_one_accepted(run, decision)
+
+
+async def _raced(run: Run, first: int, state: _Race) -> _Race:
+    """Start one rung after the other, until the race is over and nothing is in flight."""
     place: int | None = first
-    is_too_dear = False
     async with create_task_group() as group:
         while place is not None:
             state.in_flight += 1
@@ -83,20 +97,26 @@ async def race(run: Run, first: int, ask: Ask) -> Decision:
                 break
             place = run.next_place(place + 1)
             if place is not None and await run.is_too_dear(place):
-                is_too_dear = True
+                state.is_too_dear = True
                 break
         await state.wait()
         group.cancel_scope.cancel()
+    if place is None and state.decision is not OUT_OF_MONEY:
+        state.decision = OUT_OF_TIME
+    return state
+
+
+def _outcome(run: Run, state: _Race) -> Decision:
+    """What the race came to, now that nothing is in flight any more."""
     if state.error is not None:
         raise state.error
+    time_left_s = run.time_left_s()
     if state.is_accepted:
-        _call_off(run)
-        return ACCEPT
-    if is_too_dear or state.decision is OUT_OF_MONEY:
+        # Calling the others off takes time too, and the deadline stands around all of it.
+        return ACCEPT if time_left_s is None or time_left_s > 0 else OUT_OF_TIME
+    if state.is_too_dear or state.decision is OUT_OF_MONEY:
         return OUT_OF_MONEY
-    if place is None or state.decision is OUT_OF_TIME:
-        return OUT_OF_TIME
-    return EXHAUSTED
+    return OUT_OF_TIME if state.decision is OUT_OF_TIME else EXHAUSTED
 
 
 def _patience_s(run: Run, following: int) -> float | None:
@@ -105,7 +125,13 @@ def _patience_s(run: Run, following: int) -> float | None:
     return hedge_after_s(run.plan.hedge, takes_s, run.time_left_s())
 
 
-def _call_off(run: Run) -> None:
+def _keep_one_accepted(run: Run, decision: Decision | None) -> None:
     """Put the attempts that lost the race on record as what they are."""
-    for attempt in run.unfinished():
-        attempt.outcome, attempt.reason = "skipped", "hedge"
+    accepted = [attempt for attempt in run.attempts if attempt.outcome == "accepted"]
+    if decision is ACCEPT:
+        # In the order in which they were started, which is that of the ladder.
+        for attempt in (*run.unfinished(), *accepted[1:]):
+            attempt.outcome, attempt.reason = "skipped", "hedge"
+    else:
+        for attempt in accepted:  # as every attempt reads that was cut short
+            attempt.outcome, attempt.reason = "timed_out", "budget"

@@ -22,7 +22,7 @@ from cascade.errors import (
     SpendLimitExceeded,
 )
 from cascade.spend import CallSpend, Reservation, record_all, reserve_all
-from cascade.tokens import correction, estimate_tokens, observe
+from cascade.tokens import correction, guess_tokens, observe
 from cascade.types import NO_USAGE, Answer, Attempt, Charge, Message, Request, Usage
 
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ async def covered(
         SpendLimitExceeded: a cap would be passed.
     """
     model = model or charge.tier
-    guess = estimate_tokens(request)
+    guess = guess_tokens(request, model)
     spend = invocation.spends[0].spend
     tokens = round(guess * correction(model))
     hold = await invocation.take_hold(spend.estimate_charge_usd(charge, request, tokens))

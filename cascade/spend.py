@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -23,7 +24,7 @@ from cascade.errors import ConfigError, SpendLimitExceeded, did_you_mean
 from cascade.logs import warn
 from cascade.options import named_options
 from cascade.spend_store import Held, Limit, MemoryStore, Refusal, SpendStore
-from cascade.tokens import correction, estimate_tokens, estimate_values, max_output_tokens
+from cascade.tokens import correction, estimate_values, guess_tokens, max_output_tokens
 from cascade.types import Charge, Request, Usage, add_exactly
 
 if TYPE_CHECKING:
@@ -203,6 +204,12 @@ class Spend:
                 f"{did_you_mean(self.near_last, names)}"
             )
 
+    def with_near_last(self, tier: str | None) -> Spend:
+        """The same caps, counted together with these, with another `near_last`. None: with none."""
+        changed = copy(self)
+        changed.near_last = tier
+        return changed
+
     def for_call(self, *, cascade: str | None = None, path: str | None = None) -> CallSpend:
         """One call about to start, which the caps per call count apart."""
         return CallSpend(self, cascade, path)
@@ -231,11 +238,12 @@ class Spend:
         """
         first = args[0] if args else None
         request = first if isinstance(first, Request) else None
+        model = tier.model_name or tier.name
         if request is None:
-            tokens = estimate_values((*args, *(kwargs or {}).values()))
+            tokens = estimate_values((*args, *(kwargs or {}).values()), model)
         else:
-            tokens = estimate_tokens(request)
-        tokens = round(tokens * correction(tier.model_name or tier.name))
+            tokens = guess_tokens(request, model)
+        tokens = round(tokens * correction(model))
         written = max_output_tokens(request, tier.params, self.output_tokens)
         return self._most_usd(tier.name, tier.price, tokens, written)
 

@@ -1,8 +1,8 @@
 """How many tokens a request will take, guessed offline before it is sent.
 
 No tokenizer is loaded: the guess counts the characters of each kind, in one pass at the speed of
-`bytes.translate`, and leans high where tokenizers differ. What providers then bill corrects it for
-each model (`observe`).
+`bytes.translate`, and leans high where tokenizers differ. Who has the tokenizer of a model gives it
+to `register`. What providers then bill corrects either for each model (`observe`).
 """
 
 from __future__ import annotations
@@ -10,19 +10,27 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias, cast
 
+from cascade.errors import ConfigError
+from cascade.logs import warn
 from cascade.types import Request
 
 __all__ = [
+    "TokenCounter",
     "correction",
     "estimate_text",
     "estimate_tokens",
     "estimate_values",
+    "guess_tokens",
     "max_output_tokens",
     "observe",
+    "register",
 ]
+
+TokenCounter: TypeAlias = Callable[[str], int]
+"""How many tokens a text is. Called in the event loop, so it must be quick and ask no network."""
 
 IMAGE_TOKENS: Final = 1600
 """An image of any size. Large ones are scaled down to about this many by the providers."""
@@ -59,10 +67,17 @@ _LABELS: Final = frozenset({"id", "role", "tool_call_id", "type"})
 _OUTPUT_LIMITS: Final = ("max_completion_tokens", "max_tokens")
 
 
-def estimate_text(text: str) -> int:
-    """About how many tokens a text is, in time that grows with its length. 0 for no text."""
+def estimate_text(text: str, model: str | None = None) -> int:
+    """About how many tokens a text is, in time that grows with its length. 0 for no text.
+
+    Args:
+        model: counted by the counter registered for it. None, or one without: guessed.
+    """
     if not text:
         return 0
+    counted = _counted(text, model) if model is not None and _counters else None
+    if counted is not None:
+        return counted
     data = text.encode("utf-8", "surrogatepass")
     hundredths = sum(weight * len(data.translate(None, others)) for weight, others in _KINDS)
     return max(1, -(-hundredths // 100))
@@ -73,9 +88,14 @@ def estimate_tokens(request: Request, model: str | None = None) -> int:
 
     Args:
         request: what will be sent.
-        model: corrects the guess by what this model billed before. None: the plain guess, which
-            is what `observe` is told.
+        model: corrects the guess by what this model billed before. None: the plain guess.
     """
+    tokens = guess_tokens(request, model)
+    return tokens if model is None else round(tokens * correction(model))
+
+
+def guess_tokens(request: Request, model: str | None = None) -> int:
+    """The same before it is corrected by what was billed, which is what `observe` is told."""
     texts: list[str] = []
     tokens = REPLY_TOKENS + MESSAGE_TOKENS * len(request.messages)
     tokens += sum(_walk(message, texts) for message in request.messages)
@@ -83,15 +103,14 @@ def estimate_tokens(request: Request, model: str | None = None) -> int:
         declared = request.params.get(name)
         if declared:
             texts.append(_as_json(declared))
-    tokens += estimate_text("\n".join(texts))
-    return tokens if model is None else round(tokens * correction(model))
+    return tokens + estimate_text("\n".join(texts), model)
 
 
-def estimate_values(values: Iterable[Any]) -> int:
+def estimate_values(values: Iterable[Any], model: str | None = None) -> int:
     """About how many tokens the text in a function's arguments is, messages among them."""
     texts: list[str] = []
     tokens = REPLY_TOKENS + MESSAGE_TOKENS + sum(_walk(value, texts) for value in values)
-    return tokens + estimate_text("\n".join(texts))
+    return tokens + estimate_text("\n".join(texts), model)
 
 
 def max_output_tokens(
@@ -156,6 +175,57 @@ def _count(value: Any) -> int | None:
     return value if is_count else None
 
 
+_counters: tuple[tuple[str, TokenCounter], ...] = ()  # the longest prefix first
+_registering = threading.Lock()
+
+
+def register(prefix: str, counter: TokenCounter | None) -> None:
+    """Count the tokens of models by their own tokenizer, for the whole process.
+
+    register("gpt-5", lambda text: len(encoding.encode_ordinary(text)))
+
+    What a message costs beside its text stays a guess, and bills go on correcting the whole.
+
+    Args:
+        prefix: how the models' names begin, without a provider. The longest that fits counts.
+        counter: see `TokenCounter`. One that raises, or gives no number, is as if it were not
+            there. None: guess again.
+
+    Raises:
+        ConfigError: the prefix is empty, or the counter is not callable.
+    """
+    global _counters
+    if not isinstance(prefix, str) or not prefix:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"a token counter is for {prefix!r}; give the start of a model's name")
+    if counter is not None and not callable(counter):
+        raise ConfigError(
+            f"the token counter for {prefix!r} is a {type(counter).__name__}; give a function of "
+            "a text that returns its tokens"
+        )
+    with _registering:
+        kept = [(known, other) for known, other in _counters if known != prefix]
+        if counter is not None:
+            kept.append((prefix, counter))
+        _counters = tuple(sorted(kept, key=lambda one: -len(one[0])))
+    _corrections.forget(prefix)
+
+
+def _counted(text: str, model: str) -> int | None:
+    """By the model's counter. None: there is none, or it does not do its work."""
+    counter = next((counter for prefix, counter in _counters if model.startswith(prefix)), None)
+    if counter is None:
+        return None
+    try:
+        counted = counter(text)
+    except Exception as error:
+        warn("token_counter_failed", model=model, error=type(error).__name__)
+        return None
+    if not isinstance(counted, int) or counted < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+        warn("token_counter_failed", model=model, error=type(counted).__name__)
+        return None
+    return counted
+
+
 class _Corrections:
     """By model: an exponentially weighted mean of billed over guessed tokens."""
 
@@ -181,6 +251,12 @@ class _Corrections:
             if len(self._seen) > self._MODELS:
                 self._seen.popitem(last=False)
 
+    def forget(self, prefix: str) -> None:
+        """What was learnt of models of this name, as they are counted in another way now."""
+        with self._lock:
+            for model in [name for name in self._seen if name.startswith(prefix)]:
+                del self._seen[model]
+
 
 _corrections = _Corrections()
 
@@ -190,7 +266,7 @@ def observe(model: str, estimated: int, actual: int) -> None:
 
     Args:
         model: the name that `estimate_tokens` will be asked with.
-        estimated: what `estimate_tokens(request)` said, without the model's correction.
+        estimated: what `guess_tokens(request, model)` said, without the model's correction.
         actual: the input tokens that the provider billed.
     """
     if estimated > 0 and actual > 0:

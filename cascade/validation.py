@@ -150,7 +150,8 @@ class Check(Validator):
         cost: "paid" when it calls a model.
         blocking: whether it may block (files, locks, long sums), so that it runs in a worker
             thread. Sync callables only.
-        scored: whether it always gives a score, so that a cascade refuses it without threshold.
+        scored: True when it only gives scores, so that a cascade refuses it without a threshold;
+            False when it never does, so that a threshold is refused. None: it may do either.
 
     Raises:
         ConfigError: the options do not fit together.
@@ -167,14 +168,14 @@ class Check(Validator):
         timeout_s: float | None = None,
         cost: Literal["free", "paid"] = "free",
         blocking: bool = False,
-        scored: bool = False,
+        scored: bool | None = None,
     ) -> None:
         if not callable(judges):
             raise ConfigError(f"validator {name!r} is a {type(judges).__name__}, not a callable")
         if cost not in ("free", "paid"):
             raise ConfigError(f'validator {name!r}: cost={cost!r}; write "free" or "paid"')
         if at is not None:
-            check_threshold(f"validator {name!r}", at)
+            _check_at(name, at, scored)
         check_seconds(f"validator {name!r}: timeout_s", timeout_s)
         _check_signature(name, judges)
         self._is_async = _returns_awaitable(judges)
@@ -196,7 +197,7 @@ class Check(Validator):
         return self._judges(answer, context)
 
     def at(self, threshold: float) -> Check:
-        check_threshold(f"validator {self.name!r}", threshold)
+        _check_at(self.name, threshold, self.scored)
         return self._with(threshold=threshold)
 
     def walk(self) -> Iterator[Validator]:
@@ -321,6 +322,15 @@ def _is_sound(verdict: Verdict) -> bool:
 def _is_number(value: object) -> bool:
     # Not by trying float(): that reads text too, and "1" is no more of a score than "one".
     return hasattr(value, "__float__")
+
+
+def _check_at(name: str, threshold: float, scored: bool | None) -> None:
+    check_threshold(f"validator {name!r}", threshold)
+    if scored is False:
+        raise ConfigError(
+            f"validator {name!r} passes or fails and gives no score, so that a threshold of "
+            f"{threshold!r} has no effect on it; leave it out"
+        )
 
 
 def _check_signature(name: str, judges: Callable[..., Any]) -> None:

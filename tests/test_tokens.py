@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -7,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade import Request, tokens
+from cascade import (
+    Answer,
+    Cap,
+    Cascade,
+    ConfigError,
+    Deployment,
+    Price,
+    Request,
+    Spend,
+    Tier,
+    Usage,
+    tokens,
+)
+from cascade.testing import Scripted
 from cascade.tokens import (
     correction,
     estimate_text,
@@ -186,3 +200,78 @@ def test_threads_lose_no_observation() -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: observe("m", 10, 20), range(2000)))
     assert tokens._corrections._seen["m"][1] == 2000
+
+
+# Counters of one's own.
+
+
+@pytest.fixture
+def words() -> Iterator[None]:
+    """Models named word-... count words."""
+    tokens.register("word-", lambda text: len(text.split()))
+    yield
+    tokens.register("word-", None)
+
+
+@pytest.mark.usefixtures("words")
+def test_a_registered_counter_counts_the_text_of_its_models() -> None:
+    request = Request("one two three fourhundredsomething")
+    beside_text = tokens.REPLY_TOKENS + tokens.MESSAGE_TOKENS
+    assert estimate_tokens(request, "word-1") == beside_text + 4
+    assert estimate_values(["one two", {"content": "three"}], "word-1") == beside_text + 3
+    assert estimate_text("", "word-1") == 0
+    assert estimate_tokens(request, "other") == estimate_tokens(request) == beside_text + 8
+
+
+@pytest.mark.usefixtures("words")
+def test_the_longest_prefix_counts_until_it_is_taken_back() -> None:
+    tokens.register("word-large", lambda text: 1000)
+    assert estimate_text("one two", "word-large-2") == 1000
+    assert estimate_text("one two", "word-small") == 2
+    tokens.register("word-large", None)
+    assert estimate_text("one two", "word-large-2") == 2
+
+
+@pytest.mark.usefixtures("words")
+def test_bills_go_on_correcting_what_is_counted() -> None:
+    request = Request("one two three")
+    observe("word-7", 10, 20)
+    assert correction("word-7") == 1.5
+    assert estimate_tokens(request, "word-7") == 1.5 * tokens.guess_tokens(request, "word-7")
+    tokens.register("word-", lambda text: 1)  # what was learnt was of the other counter
+    assert correction("word-7") == 1
+
+
+@pytest.mark.parametrize("said", [ZeroDivisionError(), -1, "7", 7.5, None], ids=repr)
+def test_a_counter_that_does_not_count_is_as_if_it_were_not_there(said: Any) -> None:
+    def counter(text: str) -> Any:
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    tokens.register("bad-", counter)
+    try:
+        assert estimate_text("some text", "bad-1") == estimate_text("some text")
+    finally:
+        tokens.register("bad-", None)
+
+
+def test_what_cannot_be_a_counter_is_refused() -> None:
+    with pytest.raises(ConfigError, match="the token counter for 'gpt-' is a str; give a function"):
+        tokens.register("gpt-", "o200k_base")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="a token counter is for ''; give the start"):
+        tokens.register("", len)
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("words")
+async def test_reservations_are_made_by_it() -> None:
+    """A cap that the guess would pass, and the count does not."""
+    text = "x" * 4_000_000  # one word, guessed at a million tokens
+    said = Answer("fine", usage=Usage(8, 1))
+    spend = Spend(caps=[Cap(0.01, per="call")], output_tokens=10)
+    for model, reason in (("word-1", "accepted"), ("other-1", "spend")):
+        tier = Tier("t", model=model, price=Price(input=1, output=1),
+                    deployments=[Deployment(call=Scripted(said))])  # fmt: skip
+        cascade = Cascade(tiers=[tier], spend=spend, on_exhausted="best")
+        assert (await cascade.run(text)).reason == reason

@@ -15,7 +15,18 @@ from anyio.lowlevel import checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade import Answer, ConfigError, Context, Validator, Verdict, at_least, validator, weighted
+from cascade import (
+    Answer,
+    Cascade,
+    ConfigError,
+    Context,
+    Tier,
+    Validator,
+    Verdict,
+    at_least,
+    validator,
+    weighted,
+)
 from cascade.types import UNSET
 from cascade.validation import Check, as_validator, judge_together
 
@@ -567,3 +578,18 @@ def test_callables_without_a_signature_are_taken_at_their_word() -> None:
 def test_a_verdict_that_was_parsed_hands_on_its_value() -> None:
     assert inline(gives(Verdict.passed(value={"a": 1}))).value == {"a": 1}
     assert inline(passes).value is UNSET
+
+
+@pytest.mark.parametrize("build", ["finish_reason", "json_value", "not_refusal", "no_secrets"])
+def test_a_threshold_on_what_gives_no_score_is_refused(build: str) -> None:
+    unscored = as_validator(build)
+    with pytest.raises(ConfigError, match=f"'{build}' passes or fails and gives no score"):
+        unscored.at(0.5)
+    with pytest.raises(ConfigError, match="no effect on it; leave it out"):
+        Cascade(tiers=[Tier("a")], validators=[unscored], thresholds={build: 0.5})
+    with pytest.raises(ConfigError, match="gives no score"):
+        Check("mine", lambda answer, context: True, at=0.5, scored=False)
+
+
+def test_a_validator_of_ones_own_may_do_either() -> None:
+    assert Check("mine", lambda answer, context: 0.7).at(0.5).threshold == 0.5

@@ -57,7 +57,9 @@ def python_parses(*, max_chars: int = 100_000) -> Validator:
         ConfigError: `max_chars` is no count.
     """
     check_count("python_parses: max_chars", max_chars, least=1)
-    return Check("python_parses", lambda a, _: _judge(a, _PYTHON, max_chars, _judge_python))
+    return Check(
+        "python_parses", lambda a, _: _judge(a, _PYTHON, max_chars, _judge_python), scored=False
+    )
 
 
 def _judge(
@@ -139,7 +141,9 @@ def sql_parses(
         raise ConfigError('sql_parses: roots is empty, so nothing could pass; write ["select"]')
     statements = _Statements(sqlglot, dialect, frozenset(kinds))
     languages = _SQL if dialect is None else _SQL | {dialect}
-    return Check("sql_parses", lambda a, _: _judge(a, languages, max_chars, statements.judge))
+    return Check(
+        "sql_parses", lambda a, _: _judge(a, languages, max_chars, statements.judge), scored=False
+    )
 
 
 class _Statements:

@@ -74,7 +74,7 @@ async def _sampled(k: int, context: Context) -> list[Answer[Any]]:
 
     async def sample() -> None:
         try:
-            answers.append(await context.sample(purpose="agreement"))
+            answers.append(await context.sample())
         except Exception as error:  # whatever the user's function raises: one sample less
             warn("sample_failed", validator="agreement", error=type(error).__name__)
 

@@ -44,4 +44,4 @@ def finish_reason(*, allow: Sequence[str] = ("stop", "tool_calls")) -> Validator
         code, feedback = _FAILURES.get(reason, ("not_allowed", None))
         return Verdict.failed(code, feedback=feedback)
 
-    return Check("finish_reason", judge)
+    return Check("finish_reason", judge, scored=False)

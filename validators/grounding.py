@@ -183,7 +183,7 @@ def numbers_from_context(
         unknown = [n for n in numbers if not known.holds(n) and not allowed.holds(n)]
         return _verdict(unknown, len(numbers)) if unknown else True
 
-    return Check("numbers_from_context", judge)
+    return Check("numbers_from_context", judge, scored=False)
 
 
 def _verdict(unknown: list[Number], count: int) -> Verdict:

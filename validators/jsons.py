@@ -50,7 +50,7 @@ def json_value(*, prose: bool = True, repair: bool = False) -> Validator:
         read = parsed(answer, context, prose=prose, repair=repair)
         return _unread(read) or Verdict.passed(value=read.value, reason=read.reason)
 
-    return Check("json_value", judge)
+    return Check("json_value", judge, scored=False)
 
 
 def json_schema(
@@ -89,7 +89,7 @@ def json_schema(
             or Verdict.passed(value=read.value, reason=read.reason)
         )
 
-    return Check("json_schema", judge)
+    return Check("json_schema", judge, scored=False)
 
 
 def pydantic_model(
@@ -128,7 +128,7 @@ def pydantic_model(
             return invalid(_pydantic_errors(error))
         return Verdict.passed(value=made, reason=read.reason)
 
-    return Check("pydantic_model", judge)
+    return Check("pydantic_model", judge, scored=False)
 
 
 def parsed(

@@ -71,7 +71,7 @@ def judge(tier: Tier, rubric: str, *, scale: int = 10, structured: bool = False)
             return Verdict.abstained("no_text")
         request = Request(_messages(system, quoted), **params)
         try:
-            reply = await context.ask_tier(tier, request, purpose="judge")
+            reply = await context.ask_tier(tier, request)
         except ProviderError:
             return Verdict.abstained("judge_failed")
         return _graded(reply, scale)
@@ -115,7 +115,7 @@ def p_true(prompt: str | None = None, *, hard: bool = False) -> Validator:
             return Verdict.abstained("no_text")
         request = Request(_messages(system, quoted), **params)
         try:
-            reply = await context.ask_tier(context.tier, request, purpose="p_true")
+            reply = await context.ask_tier(context.tier, request)
         except ProviderError:
             return Verdict.abstained("ask_failed")
         said = _said_yes(reply) if hard else _probability_of_yes(reply)

@@ -79,7 +79,7 @@ def language(
             return Verdict.abstained("too_short")
         return _verdict(identifier.rank(text), wanted, among)
 
-    return Check("language", judge)
+    return Check("language", judge, scored=False)
 
 
 def _verdict(

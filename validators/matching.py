@@ -50,7 +50,7 @@ def regex(pattern: str, *, flags: str = "", full: bool = True, timeout_s: float 
         except TimeoutError:
             return Verdict.abstained("timeout")
 
-    return Check("regex", judge)
+    return Check("regex", judge, scored=False)
 
 
 def one_of(
@@ -99,7 +99,7 @@ def one_of(
             return Verdict.failed("not_a_choice", feedback=feedback)
         return Verdict.passed(value=choice)
 
-    return Check("one_of", judge)
+    return Check("one_of", judge, scored=False)
 
 
 def length(
@@ -146,7 +146,7 @@ def length(
                 return Verdict.failed("too_long", feedback=said)
         return True
 
-    return Check("length", judge)
+    return Check("length", judge, scored=False)
 
 
 def contains(
@@ -197,7 +197,7 @@ def contains(
             )
         return True
 
-    return Check("contains", judge)
+    return Check("contains", judge, scored=False)
 
 
 def equals(
@@ -234,7 +234,7 @@ def equals(
             return Verdict.abstained("no_argument")
         return plain(text) == plain(wanted) or Verdict.failed("different")
 
-    return Check("equals", judge)
+    return Check("equals", judge, scored=False)
 
 
 def _text(answer: Answer[Any]) -> str | None:

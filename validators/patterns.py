@@ -22,6 +22,17 @@ SCHEMA_TIMEOUT_S: Final = 0.1
 
 _MAX_STEPS: Final = 10_000_000  # what `re` does in some tenths of a second at worst
 
+# What `re` says of patterns that `regex`, whose syntax is larger, does not take either.
+_WRONG_ANYWAY: Final = (
+    "bad character range",
+    "bad escape (end of pattern)",
+    "min repeat greater than max repeat",
+    "missing ), unterminated",
+    "nothing to repeat",
+    "unbalanced parenthesis",
+    "unterminated character set",
+)
+
 # An escape, a character class, a group's start or end, a repeat, or an alternative.
 _PART: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[()|]|[*+]|\{\d*,?\d*\}", re.DOTALL)
 _ENDLESS: Final = re.compile(r"[*+]|\{\d*,\}|\{\d*,?\d{3,}\}")
@@ -37,6 +48,7 @@ def bounded(pattern: str, *, timeout_s: float, name: str, flags: str = "") -> Ca
         ConfigError: the package `regex` is missing, or the pattern or a flag is wrong.
     """
     if find_spec("regex") is None:
+        _check_wrong_anyway(pattern, name)
         raise ConfigError(
             f"{name}: the pattern {pattern!r} needs the package `regex`, which can stop a match "
             'that takes too long: pip install "cascade-engine[regex]"'
@@ -56,6 +68,15 @@ def bounded(pattern: str, *, timeout_s: float, name: str, flags: str = "") -> Ca
         return match(text, timeout=timeout_s, concurrent=False) is not None
 
     return matches
+
+
+def _check_wrong_anyway(pattern: str, name: str) -> None:
+    """Raises ConfigError when a pattern is wrong in the syntax of `re` and in that of `regex`."""
+    try:
+        _compiled(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        if str(error).startswith(_WRONG_ANYWAY):
+            raise ConfigError(f"{name}: the pattern {pattern!r} is wrong: {error}") from None
 
 
 def check_pattern(pattern: str, name: str) -> None:

@@ -61,7 +61,7 @@ def not_refusal(*, phrases: Sequence[str] = (), field: str | None = None) -> Val
             return Verdict.failed("refusal_text", feedback=_FEEDBACK)
         return True
 
-    return Check("not_refusal", judge)
+    return Check("not_refusal", judge, scored=False)
 
 
 def _spoken(answer: Answer[Any], text: str, context: Context, field: str | None) -> Iterable[str]:

@@ -163,7 +163,7 @@ def no_secrets(*, kinds: Sequence[str] | None = None) -> Validator:
         feedback = f"The answer holds credentials ({', '.join(found)}). Leave them out."
         return Verdict.failed("secret", feedback=feedback)
 
-    return Check("no_secrets", judge)
+    return Check("no_secrets", judge, scored=False)
 
 
 def _shown_by(answer: Answer[Any]) -> Iterator[str]:

@@ -71,7 +71,7 @@ def tool_call(
         needed = _demanded(params) if required is None else required
         return _presence(answer, needed, max_calls) or _first_fault(answer, known) or True
 
-    return Check("tool_call", judge)
+    return Check("tool_call", judge, scored=False)
 
 
 def _presence(answer: Answer[Any], needed: bool | str, max_calls: int | None) -> Verdict | None:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 from cascade.cli.output import usd
+from cascade.cli.rules import of_rules
 from cascade.config import Config
 from cascade.config.entries import UseEntry, ValidatorEntry
 from cascade.config.mistakes import Mistake, place_of
@@ -42,6 +43,7 @@ def advice(
         table = config.tables.cascades[name]
         found += _of_ladder(name, cascade)
         found += _of_paths(name, cascade)
+        found += of_rules(name, cascade)
         found += _of_validators(name, table, cascade)
     return found if spend is None else [*found, *_of_spend(spend, cascades)]
 
@@ -169,6 +171,8 @@ def _capped(cap: Cap, cascades: Mapping[str, Cascade]) -> list[Tier]:
     """The tiers that some call under a cap may ask, each once."""
     found: dict[str, Tier] = {}
     for name, cascade in cascades.items():
+        if cascade.plan().spend is None:
+            continue
         if cap.cascade in (None, name) and (cap.path is None or cap.path in cascade.paths):
             rungs = cascade.plan(cap.path).rungs
             found.update((rung.tier.name, rung.tier) for rung in rungs)

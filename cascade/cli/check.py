@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from cascade.cli.advice import advice
 from cascade.cli.codes import ExitCode
 from cascade.cli.meaning import (
+    about_own_spend,
     about_spend,
     about_tier,
     about_way,
@@ -20,6 +21,8 @@ from cascade.cli.meaning import (
     way_facts,
 )
 from cascade.cli.output import Common, as_json, configure_logs, say, usd, write
+from cascade.cli.rules import about_rules, rule_facts
+from cascade.cli.sources import check_sources
 from cascade.config import Config, ConfigFileError, json_schema, load
 from cascade.config.mistakes import Mistake, Mistakes
 from cascade.decorator import Cascade
@@ -92,6 +95,7 @@ def _examined(file: Path) -> _Found:
     mistakes = Mistakes(str(file))
     cascades = _built(config, mistakes)
     spend = config.spend(mistakes)
+    check_sources(config, mistakes)
     if mistakes.found:
         return _Found(mistakes.found, (), cascades)
     return _Found((), advice(config, cascades, spend), cascades, spend)
@@ -111,7 +115,7 @@ def _tell(file: Path, found: _Found) -> None:
         say(f"{file}: {_count(found.mistakes, 'mistake')}")
         return
     for name, cascade in found.cascades.items():
-        write("\n".join(_described(name, cascade)) + "\n")
+        write("\n".join(_described(name, cascade, found.spend)) + "\n")
     if found.spend is not None:
         write("\n".join(about_spend(found.spend)) + "\n")
     warnings = f", with {_count(found.warnings, 'warning')}" if found.warnings else ""
@@ -122,7 +126,7 @@ def _count(found: Sequence[Mistake], noun: str) -> str:
     return f"{len(found)} {noun}{'' if len(found) == 1 else 's'}"
 
 
-def _described(name: str, cascade: Cascade) -> list[str]:
+def _described(name: str, cascade: Cascade, spend: Spend | None) -> list[str]:
     lines = [f"cascade {name}"]
     for rung in cascade.plan().rungs:
         lines.append(f"  {rung.tier.name}: {rung.tier.model}, {_price(rung.tier.price)}")
@@ -130,6 +134,8 @@ def _described(name: str, cascade: Cascade) -> list[str]:
         lines.append(f"    must pass: {', '.join(judges) or 'nothing'}")
         lines.extend(f"    {line}" for line in about_tier(rung.tier))
     lines.extend(f"  path {path}: {about_way(cascade.plan(path))}" for path in cascade.paths)
+    lines.extend(f"  {line}" for line in about_rules(cascade))
+    lines.extend(f"  {line}" for line in about_own_spend(cascade.plan().spend, spend))
     return lines
 
 
@@ -176,6 +182,7 @@ def _facts(file: Path, found: _Found) -> dict[str, Any]:
 
 
 def _cascade_facts(cascade: Cascade) -> dict[str, Any]:
+    spend = cascade.plan().spend
     return {
         "ladder": [
             {
@@ -187,4 +194,8 @@ def _cascade_facts(cascade: Cascade) -> dict[str, Any]:
             for rung in cascade.plan().rungs
         ],
         "paths": {path: way_facts(cascade.plan(path)) for path in cascade.paths},
+        "rules": rule_facts(cascade),
+        "floors": cascade.routes.floors,
+        "router": cascade.routes.router is not None,
+        "spend": None if spend is None else {"near_last": spend.near_last},
     }

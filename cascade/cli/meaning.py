@@ -13,7 +13,15 @@ from cascade.spend import Cap, Spend
 from cascade.spend_store import SQLiteStore
 from cascade.tier import Tier
 
-__all__ = ["about_spend", "about_tier", "about_way", "spend_facts", "tier_facts", "way_facts"]
+__all__ = [
+    "about_own_spend",
+    "about_spend",
+    "about_tier",
+    "about_way",
+    "spend_facts",
+    "tier_facts",
+    "way_facts",
+]
 
 _LIMITS = {
     "concurrency": "{} at once",
@@ -58,6 +66,7 @@ def tier_facts(tier: Tier) -> dict[str, Any]:
     return {
         "latency_s": tier.latency_s,
         "timeout_s": tier.timeout_s,
+        "first_token_s": tier.first_token_s,
         "retries": tier.retries.times,
         "breaker": None if tier.breaker is None else _options(tier.breaker, "clock"),
         "limits": None if tier.limits is None else _options(tier.limits),
@@ -103,6 +112,17 @@ def about_spend(spend: Spend) -> Iterator[str]:
         yield f"  at most {usd(cap.usd)} {_share(cap)}"
     if spend.near_last is not None:
         yield f"  from {spend.near:.0%} of a cap on: no tier above {spend.near_last}"
+
+
+def about_own_spend(own: Spend | None, shared: Spend | None) -> Iterator[str]:
+    """Lines about what a cascade does otherwise than [spend] says; none where it does not."""
+    if shared is None:
+        return
+    if own is None:
+        yield "not held to the caps of [spend]"
+    elif own.near_last != shared.near_last:
+        which = "the whole ladder" if own.near_last is None else f"no tier above {own.near_last}"
+        yield f"from {own.near:.0%} of a cap on: {which}"
 
 
 def _share(cap: Cap) -> str:

@@ -24,6 +24,8 @@ def build_spend(
     """
     before = mistakes.met
     caps = list(_caps(table, tables, mistakes))
+    if not any(cascade.spend for cascade in tables.cascades.values()):
+        mistakes.add("spend", "it holds no cascade, as all say spend = false; leave it out")
     if table.near_last is not None and table.near_last not in tables.tiers:
         hint = did_you_mean(table.near_last, tables.tiers)
         mistakes.add("spend.near_last", f"there is no [tiers.{table.near_last}]; {hint}")
@@ -46,6 +48,13 @@ def _caps(table: SpendTable, tables: ConfigTables, mistakes: Mistakes) -> Iterat
         place = f"spend.caps[{number}]"
         _check_known(place, cap, "path", sorted(paths), mistakes)
         _check_known(place, cap, "cascade", list(tables.cascades), mistakes)
+        only = tables.cascades.get(cap.cascade or "")
+        if only is not None and not only.spend:
+            mistakes.add(
+                f"{place}.cascade",
+                f"the cascade {cap.cascade!r} has spend = false, so the cap holds nothing; "
+                "leave out one of them",
+            )
         with mistakes.at(place):
             yield Cap(**cap.given())
 

@@ -372,6 +372,67 @@ def test_check_refuses_caps_without_prices(cli: Cli) -> None:
     )
 
 
+def test_check_tells_what_a_cascade_does_otherwise_than_the_caps(cli: Cli) -> None:
+    own = MONEY.replace("[spend]\n", """
+[cascades.own]
+tiers = ["small", "large"]
+near_last = false
+[cascades.outside]
+tiers = ["small"]
+spend = false
+[spend]
+""")  # fmt: skip
+    Path("cascade.toml").write_text(own, encoding="utf-8")
+    done = cli("check")
+    assert done.code == 0, done.err
+    assert "cascade outside\n" in done.out
+    assert "  not held to the caps of [spend]\n" in done.out
+    assert "  from 80% of a cap on: the whole ladder\n" in done.out
+    facts = json.loads(cli("check", "--json").out)["cascades"]
+    assert [facts[name]["spend"] for name in ("main", "own", "outside")] == [
+        {"near_last": "small"}, {"near_last": None}, None,
+    ]  # fmt: skip
+
+
+SOURCES = """
+[tiers.a]
+model = "simulated:sim-smal"
+price = { input = 0, output = 0 }
+[tiers.b]
+model = "recorded:runs.jsonl#small"
+price = { input = 0, output = 0 }
+[tiers.c]
+model = "simulated:anything"
+base_url = "http://127.0.0.1:9/v1"
+price = { input = 0, output = 0 }
+[tiers.d]
+model = "openai:x"
+price = { input = 0, output = 0 }
+[[tiers.d.deployments]]
+model = "recorded:other.jsonl"
+[cascades.main]
+tiers = ["a", "b", "c", "d"]
+validators = ["finish_reason"]
+"""
+
+
+def test_check_looks_for_recorded_runs_and_simulated_models(cli: Cli) -> None:
+    Path("cascade.toml").write_text(SOURCES, encoding="utf-8")
+    done = cli("check", "--json")
+    assert done.code == 2
+    errors = {error["place"]: error["message"] for error in json.loads(done.out)["errors"]}
+    assert list(errors) == ["tiers.a", "tiers.b", "tiers.d"]
+    assert "no simulated model 'sim-smal'; did you mean 'sim-small'?" in errors["tiers.a"]
+    assert "runs.jsonl cannot be read: No such file" in errors["tiers.b"]
+    row = {"model": "smal", "id": "1", "content": "x"}
+    for name in ("runs.jsonl", "other.jsonl"):
+        Path(name).write_text(json.dumps(row) + "\n", encoding="utf-8")
+    Path("cascade.toml").write_text(SOURCES.replace("sim-smal", "sim-small"), encoding="utf-8")
+    errors = json.loads(cli("check", "--json").out)["errors"]
+    assert [error["place"] for error in errors] == ["tiers.b"]
+    assert "has no model 'small'; did you mean 'smal'?" in errors[0]["message"]
+
+
 NESTED = """
 [tiers.silent]
 model = "simulated:sim-small"
@@ -405,6 +466,23 @@ def test_init_tells_what_it_found_and_writes_no_key(command: Cli) -> None:
     text = Path("first.toml").read_text(encoding="utf-8")
     assert "sk-not" not in text + done.out + done.err
     assert command("check", "first.toml", OPENAI_API_KEY="x").code == 0
+
+
+def test_init_says_which_of_several_keys_it_took_and_how_to_choose(command: Cli) -> None:
+    keys = {"OPENAI_API_KEY": "x", "ANTHROPIC_API_KEY": "y"}
+    done = command("init", "first.toml", **keys)
+    assert (
+        "Of these keys the file uses that for openai. For another: "
+        "cascade init first.toml --force --provider anthropic"
+    ) in done.out
+    done = command("init", "first.toml", "--force", "--provider", "anthropic", **keys)
+    assert done.code == 0
+    assert "Of these keys" not in done.out
+    assert 'model = "anthropic:' in Path("first.toml").read_text(encoding="utf-8")
+    assert "Of these keys" not in command("init", OPENAI_API_KEY="x").out
+    done = command("init", "other.toml", "--simulated", "--provider", "openai")
+    assert done.code == 2
+    assert "exclude each other" in done.err
 
 
 def test_check_explains(cli: Cli) -> None:

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cascade import Cascade
 from cascade.context import Context
 from cascade.errors import BadRequestError, ConfigError, RateLimitError
 from cascade.tier import Tier
 from cascade.types import Answer, Charge, Price, Request, TokenLogprob, ToolCall, Usage, Verdict
 from cascade.validation import Check
-from cascade.validators import judge, p_true
+from cascade.validators import agreement, judge, p_true
 
 USAGE = Usage(input_tokens=100, output_tokens=20)
 PRICE = Price(input=1, output=2)
@@ -341,3 +342,15 @@ async def test_p_true_needs_a_request_and_a_text() -> None:
     context = Context(tier=scripted.tier, request=Request("Which city?"))
     assert (await p_true().judge(Answer(None), context)).reason == "no_text"
     assert scripted.requests == []
+
+
+@pytest.mark.anyio
+async def test_the_bill_names_a_renamed_validator() -> None:
+    grader = Scripted('{"score": 9}')
+    asked = Scripted("Yes")
+    strict = judge(grader.tier, "Good.").at(0.5).named("strict")
+    sure = p_true(hard=True).at(0.5).named("sure")
+    steady = agreement(2).at(0.5).named("steady")
+    result = await Cascade(tiers=[asked.tier], validators=[strict, sure, steady]).run("Is it?")
+    purposes = [charge.purpose for charge in result.attempts[0].charges]
+    assert sorted(purposes) == ["answer", "steady", "steady", "strict", "sure"]

@@ -62,3 +62,28 @@ def test_a_bounded_match_is_whole_or_anywhere() -> None:
     matches = bounded("b+", timeout_s=1.0, name="x", flags="i")
     assert matches("aBBc", full=False)
     assert not matches("aBBc", full=True)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["(a", "a)", "[a", "*a", "[z-a]", "a{3,2}", "a\\"], ids=lambda wrong: repr(wrong)
+)
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_wrong_pattern_is_called_wrong_with_the_package_or_without(
+    monkeypatch: pytest.MonkeyPatch, wrong: str, installed: bool
+) -> None:
+    if not installed:
+        monkeypatch.setitem(sys.modules, "regex", None)
+    with pytest.raises(ConfigError) as caught:
+        bounded(wrong, timeout_s=0.1, name="x")
+    assert f"x: the pattern {wrong!r} is wrong: " in str(caught.value)
+    assert "pip install" not in str(caught.value)
+
+
+@pytest.mark.parametrize("larger", ["\\p{L}+", "(?|(a)|(b))", "(?<=a+)b"])
+def test_a_pattern_of_the_larger_syntax_needs_the_package(
+    monkeypatch: pytest.MonkeyPatch, larger: str
+) -> None:
+    bounded(larger, timeout_s=0.1, name="x")
+    monkeypatch.setitem(sys.modules, "regex", None)
+    with pytest.raises(ConfigError, match="pip install"):
+        bounded(larger, timeout_s=0.1, name="x")
