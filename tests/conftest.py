@@ -1,9 +1,13 @@
-"""What every test shares: both event loops, and Hypothesis without chance."""
+"""What tests share: both event loops, Hypothesis without chance, and a real PostgreSQL."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
+
+from tests.postgres import PostgresServer
 
 # Derandomised: the same examples on every machine, so a failure is the change's, not the day's.
 settings.register_profile("cascade", derandomize=True, deadline=None, max_examples=60)
@@ -17,3 +21,12 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Runs each `@pytest.mark.anyio` test once on asyncio and once on trio."""
     backend: str = request.param
     return backend
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL server, for all tests that ask for one."""
+    # Its data does not outlive the run, so it need not reach the disk.
+    server = PostgresServer({"fsync": "off"})
+    yield server
+    server.close()

@@ -158,6 +158,10 @@ budget_s = 120.0
 [cascades.default.paths.strongest]
 direct = "{last}"
 
+# Every call is recorded beside this file: tiers, reasons, costs; no prompts and no answers.
+[ledger]
+url = "sqlite:ledger.db"
+
 # The most that all of it may cost, in USD. A call that might pass a cap is not made.
 # [spend]
 # store = "sqlite:spend.db"  # so that it is remembered from one run to the next
