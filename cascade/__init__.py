@@ -35,6 +35,8 @@ from cascade.metering import Handover, handover
 from cascade.observing import Recorder
 from cascade.retry import Retries
 from cascade.routing import Path
+from cascade.rules import Choice, Router, Rule
+from cascade.signals import Signals
 from cascade.spend import Cap, Spend, tenant
 from cascade.spend_store import SQLiteStore
 from cascade.tier import Tier
@@ -67,6 +69,7 @@ __all__ = [
     "CascadeExhausted",
     "CascadeFunction",
     "Charge",
+    "Choice",
     "CircuitOpenError",
     "ConfigError",
     "ContentFilterError",
@@ -89,9 +92,12 @@ __all__ = [
     "Request",
     "Result",
     "Retries",
+    "Router",
+    "Rule",
     "SQLiteStore",
     "Secret",
     "ServerError",
+    "Signals",
     "Spend",
     "SpendLimitExceeded",
     "Tier",

@@ -6,7 +6,7 @@ import inspect
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope, current_time
 
@@ -21,6 +21,9 @@ from cascade.routing import Plan, Rung
 from cascade.spend import CallSpend
 from cascade.types import Answer, Attempt, Verdict
 from cascade.validation import crashed, judge_together, sound
+
+if TYPE_CHECKING:
+    from cascade.policy import Policy
 
 __all__ = ["Call", "Run", "attempt_rung"]
 
@@ -40,6 +43,8 @@ class Run:
         "kwargs",
         "labels",
         "plan",
+        "policy",
+        "policy_version",
         "spend",
         "started",
         "started_at",
@@ -63,6 +68,10 @@ class Run:
         self.kwargs = kwargs
         self.attempts: list[Attempt] = []
         self.deadline = math.inf
+        self.policy: Policy | None = None
+        self.policy_version: str | None = None
+        if plan.policy is not None:
+            self.policy, self.policy_version = plan.policy.current(), plan.policy.version
         self.spend: CallSpend | None = None
         if plan.spend is not None:
             self.spend = plan.spend.for_call(cascade=plan.cascade, path=plan.path)
@@ -164,6 +173,7 @@ async def _ask_and_judge(
         return
     attempt.call_s = run.plan.clock() - started
     attempt.answer = answer
+    attempt.request = request
     context = Context(
         rung.tier,
         request,
@@ -184,7 +194,7 @@ async def _ask_and_judge(
         await _judge(run, rung, answer, context, verdicts)
     finally:
         attempt.verdicts = verdicts
-    attempt.outcome, attempt.reason = judgement(verdicts)
+    attempt.outcome, attempt.reason = judgement(_deciding(run.plan, verdicts))
 
 
 async def _judge(
@@ -205,8 +215,15 @@ async def _judge(
         now = clock()
         verdict.latency_s, then = now - then, now
         verdicts.append(verdict)
-    if rung.paid and all(verdict.status == "passed" for verdict in verdicts):
+    if rung.paid and all(v.status == "passed" for v in _deciding(run.plan, verdicts)):
         verdicts.extend(await judge_together(rung.paid, answer, context))
+
+
+def _deciding(plan: Plan, verdicts: list[Verdict]) -> list[Verdict]:
+    """The verdicts that accept or reject: not those whose scores a policy weighs."""
+    if not plan.weighed:
+        return verdicts
+    return [verdict for verdict in verdicts if verdict.validator not in plan.weighed]
 
 
 def _broke(run: Run, attempt: Attempt, error: Exception) -> None:

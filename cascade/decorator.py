@@ -5,28 +5,40 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from os import PathLike
+from pathlib import Path as FilePath
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from anyio import CancelScope
+from anyio import CancelScope, create_task_group
 
+from cascade.auditing import Audit, Auditor
 from cascade.budget import LatencySketch
 from cascade.engine import climb, failure
 from cascade.errors import ConfigError, did_you_mean
+from cascade.explaining import Explanation
 from cascade.function import CascadeFunction, CascadeMethod
 from cascade.metering import send
 from cascade.observing import NO_LABELS, Labels, Observer, Observers, as_observers
 from cascade.options import check_count, check_seconds, named_options
+from cascade.policing import PolicySource, check_policy, weighed_by
+from cascade.policy import Policy
+from cascade.route_plans import RoutePlans
+from cascade.routes import Routes
 from cascade.routing import (
     OnExhausted,
     Path,
     Plan,
+    Rung,
     Thresholds,
     check_on_exhausted,
     check_thresholds,
     make_plan,
+    rung_for,
 )
+from cascade.rules import Router, Rule
 from cascade.shutdown import Shutdown
+from cascade.signals import Reader, RequestFrom, SignalFunction
 from cascade.spend import Spend
 from cascade.tier import Tier
 from cascade.types import Answer, Fact, Message, Request, Result
@@ -57,11 +69,24 @@ class Cascade:
             one from `run`, marked `accepted=False`.
         feedback: whether a rejected answer, with what was wrong, is handed to the next tier.
         reasks: how often a tier is asked again with the feedback before the call escalates.
+        rules: what a call may use of the ladder, by its signals; the first that matches decides,
+            and where none does, its path.
+        floors: the lowest tier that calls of some stakes may begin with, such as
+            `{"high": "large"}`, whatever rules, router and path say.
+        router: chooses the first rung where the rules fixed none. None: the path does.
+        signals: signals of your own for rules and router: `(request, signals) -> value`, by name.
+        request_from: finds the request among a wrapped function's arguments, for its signals.
+            None: the first argument that is one, else all text in them.
         spend: caps on what it may cost. None: no caps.
         thresholds: by validator name, or by tier name and then validator name; they go before
             the validators' own `.at(...)`.
+        policy: a tuned policy, or its file, which is read again when it changes. It weighs the
+            scores of validators in place of thresholds, and decides whom to ask next. None: the
+            thresholds decide.
         observers: who is told of each call: a ledger, metrics, traces, or any object with a method
             `record(result)`.
+        audit: how a share of its accepted answers is compared with the strongest tier's, off the
+            request path. None: not at all.
         clock: seconds for latencies. Deadlines run on the event loop's own clock.
 
     Raises:
@@ -79,15 +104,23 @@ class Cascade:
         on_exhausted: OnExhausted = "raise",
         feedback: bool = False,
         reasks: int = 0,
+        rules: Iterable[Rule] = (),
+        floors: Mapping[str, str] | None = None,
+        router: Router | None = None,
+        signals: Mapping[str, SignalFunction] | None = None,
+        request_from: RequestFrom | None = None,
         spend: Spend | None = None,
         thresholds: Thresholds | None = None,
+        policy: Policy | str | PathLike[str] | None = None,
         observers: Iterable[Observer] = (),
+        audit: Audit | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.name = name
         self.tiers = _checked_tiers(tiers)
         self.validators = _checked_validators(validators)
         self.paths = _checked_paths(paths)
+        self.rules = _checked_rules(rules)
         thresholds = thresholds or {}
         check_on_exhausted("the cascade", on_exhausted)
         check_count("reasks", reasks, least=0)
@@ -97,6 +130,8 @@ class Cascade:
             spend.check_near_last(self.tiers)
         check_thresholds("the cascade", thresholds, self.tiers, self.validators)
 
+        in_force = self._policy_in_force(policy, feedback, reasks, clock)
+        weighed = weighed_by(in_force, self.validators)
         watchers = Observers(as_observers(observers))
         self._shutdown = Shutdown()
         latencies = {tier.name: LatencySketch(tier.latency_s) for tier in self.tiers}
@@ -117,15 +152,60 @@ class Cascade:
                 shutdown=self._shutdown,
                 spend=spend,
                 observers=watchers,
+                policy=in_force,
+                weighed=weighed,
             )
 
-        self._plan = plan(None, Path())
-        self._plans = {path_name: plan(path_name, path) for path_name, path in self.paths.items()}
+        whole = plan(None, Path())
+        self.auditor = None if audit is None else Auditor(audit, whole, self.paths)
+        self._plan = replace(whole, audit=self.auditor)
+        self._plans = {
+            path_name: replace(plan(path_name, path), audit=self.auditor)
+            for path_name, path in self.paths.items()
+        }
+
+        def rung(tier: Tier, path_name: str | None, more: tuple[Validator, ...]) -> Rung:
+            own: Thresholds = {} if path_name is None else self.paths[path_name].thresholds
+            judges = (*self.validators, *more)
+            return rung_for(tier, judges, (thresholds, own), latencies[tier.name], weighed)
+
+        plans = RoutePlans(self.tiers, {one: self.plan(one) for one in (None, *self.paths)}, rung)
+        by_path = {path_name: path.declared() for path_name, path in self.paths.items()}
+        reader = Reader(name, signals, by_path, request_from)
+        self.routes = Routes(plans, self.rules, _checked_floors(floors), router, reader)
+
+    def _policy_in_force(
+        self,
+        policy: Policy | str | PathLike[str] | None,
+        feedback: bool,
+        reasks: int,
+        clock: Callable[[], float],
+    ) -> PolicySource | None:
+        """Where the policy comes from. None: there is none."""
+        if policy is None:
+            return None
+        hedging = next((name for name, path in self.paths.items() if path.hedge != "never"), None)
+        for option, given in (
+            ("feedback=True", feedback),
+            (f"reasks={reasks}", reasks),
+            (f"hedge on path {hedging!r}", hedging),
+        ):
+            if given:
+                raise ConfigError(
+                    f"{option} does not go with a policy, which was tuned without it; leave one out"
+                )
+
+        def check(found: Policy) -> None:
+            check_policy(found, self.tiers, self.validators, self.name)
+
+        source = FilePath(policy) if isinstance(policy, str | PathLike) else policy
+        return PolicySource(source, check, clock)
 
     def _check_effect(self, feedback: bool, reasks: int) -> None:
         """Refuse options that could never do anything."""
         names = [tier.name for tier in self.tiers]
-        for validator in self.validators:
+        validators = [*self.validators, *(one for rule in self.rules for one in rule.validators)]
+        for validator in validators:
             for one in validator.walk():
                 for tier in sorted((one.tiers or frozenset()) - set(names)):
                     raise ConfigError(
@@ -135,7 +215,7 @@ class Cascade:
         if feedback and len(self.tiers) == 1:
             raise ConfigError("feedback=True has no effect with one tier; add one, or use reasks=1")
         for option, given in (("feedback=True", feedback), (f"reasks={reasks}", reasks)):
-            if given and not self.validators:
+            if given and not validators:
                 raise ConfigError(f"{option} has no effect without validators; add one")
 
     @classmethod
@@ -193,10 +273,37 @@ class Cascade:
         check_seconds("budget_s", budget_s)
         plan = self.plan(path)
         labels = Labels(signals or {}, metadata or {}) if signals or metadata else NO_LABELS
-        result = await climb(plan, send, (Request.of(request),), {}, budget_s, labels)
+        args = (Request.of(request),)
+        if self.routes.is_needed:
+            plan, labels = self.routes.choose(path, args, {}, labels)
+        result = await climb(plan, send, args, {}, budget_s, labels)
         if not result.accepted and plan.on_exhausted == "raise":
             raise failure(result)
         return result
+
+    def explain(
+        self,
+        request: str | Request | Mapping[str, Any] | Iterable[Message],
+        *,
+        path: str | None = None,
+        signals: Mapping[str, Fact] | None = None,
+    ) -> Explanation:
+        """How `run` with the same arguments would go up the ladder, and why. Nothing is sent.
+
+        Raises:
+            ConfigError: the path or the request cannot work.
+        """
+        self.plan(path)
+        declared = Labels(signals or {}).signals
+        return self.routes.explain(path, (Request.of(request),), {}, declared)
+
+    def route(
+        self, plan: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any], labels: Labels
+    ) -> tuple[Plan, Labels]:
+        """What the rules make of a plan and the labels, for a call of a wrapped function."""
+        if not self.routes.is_needed:
+            return plan, labels
+        return self.routes.choose(plan.path, args, kwargs, labels)
 
     @asynccontextmanager
     async def lifespan(self, *, drain_s: float | None = None) -> AsyncGenerator[Cascade]:
@@ -204,19 +311,21 @@ class Cascade:
 
         Leaving it refuses new calls, waits for those in flight, and cancels what takes longer than
         `drain_s`: those raise `CascadeClosed` to their callers, every attempt on the bill. Calls
-        are kept account of only inside of it; that costs each a cancel scope.
+        are kept account of only inside of it; that costs each a cancel scope. Audits run inside of
+        it too; those that have not ended when it is left are dropped.
 
         Args:
             drain_s: seconds the calls in flight have to end. None: as long as it takes.
         """
         check_seconds("drain_s", drain_s)
         self._shutdown.open()
-        try:
-            yield self
-        finally:
-            # Shielded, so that a server that is cancelled still drains; but never without an end.
-            with CancelScope(shield=drain_s is not None):
-                await self._shutdown.drain(drain_s)
+        async with _beside(self.auditor):
+            try:
+                yield self
+            finally:
+                # Shielded, so that a server that is cancelled still drains; but never for ever.
+                with CancelScope(shield=drain_s is not None):
+                    await self._shutdown.drain(drain_s)
 
     @overload
     def __call__(
@@ -247,6 +356,24 @@ class Cascade:
         return f"<Cascade {self.name or ''}[{ladder}]>"
 
 
+@asynccontextmanager
+async def _beside(auditor: Auditor | None) -> AsyncGenerator[None]:
+    """Audit while what is inside runs. What that raises comes out as it is, in no group."""
+    if auditor is None:
+        yield
+        return
+    raised: Exception | None = None
+    async with create_task_group() as group:
+        group.start_soon(auditor.work)
+        try:
+            yield
+        except Exception as error:
+            raised = error
+        group.cancel_scope.cancel()
+    if raised is not None:
+        raise raised
+
+
 cascade = Cascade
 """`@cascade(tiers=[...], ...)`: the class by the name that reads well as a decorator."""
 
@@ -275,6 +402,26 @@ def _checked_paths(paths: Mapping[str, Path] | None) -> Mapping[str, Path]:
             f'paths is a {type(paths).__name__}; give each a name, as in {{"live": Path(...)}}'
         )
     return dict(paths or {})
+
+
+def _checked_rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    if isinstance(rules, Rule):
+        raise ConfigError("rules is one rule; put it in a list, as in rules=[mine]")
+    checked = tuple(rules)
+    for rule in checked:
+        if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                f"a rule is a {type(rule).__name__}; write Rule('name', when={{...}}, ...)"
+            )
+    return checked
+
+
+def _checked_floors(floors: Mapping[str, str] | None) -> Mapping[str, str]:
+    if floors is not None and not isinstance(floors, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(
+            f'floors is a {type(floors).__name__}; name a tier by stakes, as in {{"high": "large"}}'
+        )
+    return floors or {}
 
 
 def _checked_validators(

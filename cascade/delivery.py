@@ -78,7 +78,8 @@ class Deployment:
         self.call = call
         whose = f"deployment {name!r}" if name else "a deployment"
         if model is not None and providers.split_model(model) is None:
-            raise ConfigError(f"{whose}: model {model!r} names no provider; write 'openai:{model}'")
+            meant = providers.with_provider(model)
+            raise ConfigError(f"{whose}: model {model!r} names no provider; write {meant!r}")
         if call is not None:
             if not callable(call):
                 raise ConfigError(f"{whose}: call is not callable; give an async function")

@@ -29,6 +29,7 @@ from cascade.errors import (
 from cascade.hedging import race
 from cascade.metering import Handover, current_invocation
 from cascade.observing import NO_LABELS, CallSpan, Labels
+from cascade.policing import climb_by_policy
 from cascade.routing import Plan
 from cascade.spend import current_tenant
 from cascade.types import UNSET, Attempt, Result
@@ -82,6 +83,8 @@ async def _observed(run: Run, budget_s: float | None, told: CallSpan | None = No
         if told is not None:
             told(result)
         run.plan.observers.record(result)
+        if run.plan.audit is not None:
+            run.plan.audit.offer(run, result)
     return result
 
 
@@ -110,7 +113,11 @@ async def _within_budget(run: Run, budget_s: float | None) -> Decision:
 
 async def _climb(run: Run) -> Decision:
     """The ladder, cheapest rung first, to the first acceptance."""
-    place = run.next_place(0)
+    audit = run.plan.audit
+    is_bypassed = audit is not None and audit.bypasses(run.plan.path)
+    if run.policy is not None and not is_bypassed:
+        return await climb_by_policy(run, run.policy)
+    place = run.next_place(len(run.plan.rungs) - 1 if is_bypassed else 0)
     if place is None:
         return await _ask_fast(run)
     if run.spend is not None and await run.is_too_dear(place):
@@ -210,7 +217,7 @@ def _result(run: Run, decision: Decision, budget_s: float | None) -> Result[Any]
         plan.rule,
         plan.rule_reason,
         run.labels.signals,
-        plan.policy,
+        run.policy_version,
         current_tenant(),
         run.labels.metadata,
         None if outer is None else outer.call_id,

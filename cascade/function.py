@@ -19,6 +19,7 @@ from typing import (
 
 from cascade.engine import climb, failure
 from cascade.errors import ConfigError
+from cascade.explaining import Explanation
 from cascade.observing import NO_LABELS
 from cascade.options import check_seconds
 from cascade.routing import Plan
@@ -89,7 +90,8 @@ class CascadeFunction(Generic[P, R]):
         if self._is_method:  # reached through the class: the instance comes first, as in Python
             value: R = await self._bound(args)(*args[1:], **kwargs)
             return value
-        result = await climb(self._plan, self._function, args, kwargs, self._budget_s, self._labels)
+        plan, labels = self.cascade.route(self._plan, args, kwargs, self._labels)
+        result = await climb(plan, self._function, args, kwargs, self._budget_s, labels)
         if not result.accepted:
             raise failure(result)
         value = result.value
@@ -105,10 +107,18 @@ class CascadeFunction(Generic[P, R]):
         """
         if self._is_method:
             return await self._bound(args).run(*args[1:], **kwargs)
-        result = await climb(self._plan, self._function, args, kwargs, self._budget_s, self._labels)
-        if not result.accepted and self._plan.on_exhausted == "raise":
+        plan, labels = self.cascade.route(self._plan, args, kwargs, self._labels)
+        result = await climb(plan, self._function, args, kwargs, self._budget_s, labels)
+        if not result.accepted and plan.on_exhausted == "raise":
             raise failure(result)
         return result
+
+    def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """How a call with these arguments would go up the ladder, and why. Nothing is asked."""
+        if self._is_method:
+            return self._bound(args).explain(*args[1:], **kwargs)
+        declared = self._labels.signals
+        return self.cascade.routes.explain(self._plan.path, args, kwargs, declared)
 
     def on(self, path: str) -> CascadeFunction[P, R]:
         """The same callable on a named path.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
 from cascade.budget import LatencySketch
 from cascade.errors import ConfigError, did_you_mean
@@ -13,9 +13,14 @@ from cascade.options import check_seconds, check_threshold, named_options
 from cascade.shutdown import Shutdown
 from cascade.spend import Spend
 from cascade.tier import Tier
+from cascade.types import Fact
 from cascade.validation import Validator
 
-__all__ = ["OnExhausted", "Path", "Plan", "Rung", "Thresholds", "make_plan"]
+if TYPE_CHECKING:
+    from cascade.auditing import Auditor
+    from cascade.policy import Policy
+
+__all__ = ["OnExhausted", "Path", "Plan", "PolicyInForce", "Rung", "Thresholds", "make_plan"]
 
 OnExhausted: TypeAlias = Literal["raise", "best"]
 Hedge: TypeAlias = float | Literal["never", "deadline"]
@@ -40,6 +45,8 @@ class Path:
             first accepted answer wins, and the other call is cancelled and billed.
         on_exhausted: as on the cascade, for this path. None: as the cascade says.
         thresholds: as on the cascade, for this path; they go before the cascade's.
+        stakes, task, feature: what its calls declare as these signals, where a call says nothing
+            else. None: nothing.
 
     Raises:
         ConfigError: the options do not fit together.
@@ -49,10 +56,13 @@ class Path:
         "budget_s",
         "direct",
         "fast",
+        "feature",
         "first",
         "hedge",
         "last",
         "on_exhausted",
+        "stakes",
+        "task",
         "thresholds",
     )
 
@@ -68,6 +78,9 @@ class Path:
         hedge: Hedge = "never",
         on_exhausted: OnExhausted | None = None,
         thresholds: Thresholds | None = None,
+        stakes: str | None = None,
+        task: str | None = None,
+        feature: str | None = None,
     ) -> None:
         check_seconds("budget_s", budget_s)
         if direct is not None and (first is not None or last is not None):
@@ -89,6 +102,17 @@ class Path:
         self.last = last
         self.on_exhausted: OnExhausted | None = on_exhausted
         self.thresholds: Thresholds = {} if thresholds is None else thresholds
+        self.stakes = stakes
+        self.task = task
+        self.feature = feature
+        for name, value in self.declared().items():
+            if not isinstance(value, str) or not value:  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ConfigError(f"a path has {name}={value!r}; give it a word, or leave it out")
+
+    def declared(self) -> dict[str, Fact]:
+        """The signals that its calls declare by being on it."""
+        facts = {"stakes": self.stakes, "task": self.task, "feature": self.feature}
+        return {name: value for name, value in facts.items() if value is not None}
 
     def __repr__(self) -> str:
         given = ((name, getattr(self, name)) for name in self.__slots__)
@@ -113,6 +137,23 @@ class Rung:
     latency: LatencySketch
 
 
+class PolicyInForce(Protocol):
+    """Where the policy for a call comes from."""
+
+    @property
+    def version(self) -> str:
+        """Names the policy that `current` gives."""
+        ...
+
+    def current(self) -> Policy:
+        """The policy for a call that starts now."""
+        ...
+
+    def fall_back(self, policy: Policy) -> None:
+        """Put another policy in force, until the file of this one changes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All that the engine needs to know of a call before it starts.
@@ -132,7 +173,10 @@ class Plan:
         rungs_when_near: how many of the rungs may be used once a cap is near.
         observers: who is told of its calls.
         rule, rule_reason: which routing rule made it, and why. None: no rule did.
-        policy: the version of the policy in force. None: no policy.
+        policy: the policy in force. None: no policy.
+        weighed: the names of the validators whose scores the policy weighs; they decide nothing
+            by themselves.
+        audit: what audits its accepted answers. None: nothing.
     """
 
     cascade: str | None
@@ -151,7 +195,9 @@ class Plan:
     observers: Observers
     rule: str | None = None
     rule_reason: str | None = None
-    policy: str | None = None
+    policy: PolicyInForce | None = None
+    weighed: frozenset[str] = frozenset()
+    audit: Auditor | None = None
 
 
 def ladder_of(tiers: Sequence[Tier], name: str, path: Path) -> Sequence[Tier]:
@@ -187,8 +233,12 @@ def rung_for(
     validators: Sequence[Validator],
     thresholds: Sequence[Thresholds],
     latency: LatencySketch,
+    weighed: frozenset[str] = frozenset(),
 ) -> Rung:
     """The rung of one tier; of `thresholds` the later ones go before the earlier ones.
+
+    Args:
+        weighed: the validators that need no threshold, because a policy weighs their scores.
 
     Raises:
         ConfigError: a validator that only scores has no threshold.
@@ -201,10 +251,10 @@ def rung_for(
     fitted = [v.fitted(tier.name, by_name) for v in validators]
     kept = [v for v in fitted if v is not None]
     for validator in kept:
-        for name in validator.missing_thresholds():
+        for name in set(validator.missing_thresholds()) - weighed:
             raise ConfigError(
                 f"validator {name!r} only gives a score and has no threshold for tier "
-                f"{tier.name!r}; set one, as in {name}.at(0.6)"
+                f"{tier.name!r}; set one, as in {name}.at(0.6), or at = 0.6 in cascade.toml"
             )
     return Rung(
         tier,
@@ -261,6 +311,8 @@ def make_plan(
     shutdown: Shutdown,
     spend: Spend | None,
     observers: Observers,
+    policy: PolicyInForce | None = None,
+    weighed: frozenset[str] = frozenset(),
 ) -> Plan:
     """The plan of one path. Raises ConfigError when the path does not fit the cascade."""
     label = f"path {path_name!r}"
@@ -274,7 +326,7 @@ def make_plan(
         cascade=cascade,
         path=path_name,
         rungs=tuple(
-            rung_for(tier, validators, (thresholds, path.thresholds), latencies[tier.name])
+            rung_for(tier, validators, (thresholds, path.thresholds), latencies[tier.name], weighed)
             for tier in ladder
         ),
         budget_s=path.budget_s,
@@ -288,6 +340,8 @@ def make_plan(
         spend=spend,
         rungs_when_near=rungs_when_near(tiers, ladder, spend),
         observers=observers,
+        policy=policy,
+        weighed=weighed,
     )
 
 

@@ -258,8 +258,10 @@ class Charge:
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """USD, exact. None when the price or the usage is unknown."""
-        return None if self.price is None else self.price.cost_usd(self.usage)
+        """USD, exact. None when the price or the usage is unknown; what used nothing cost nothing."""
+        if self.price is None:
+            return _ZERO if self.usage == NO_USAGE else None
+        return self.price.cost_usd(self.usage)
 
 
 class TokenLogprob(NamedTuple):
@@ -476,6 +478,7 @@ class Attempt:
         call_s: seconds of the tier's call alone. None when it did not come back.
         model: the tier's model, as in "openai:gpt-5-nano". None: it has none.
         started_s: seconds from the start of the call to asking the tier.
+        request: the last request sent through the tier. None: none was, or it did not come back.
     """
 
     tier: str
@@ -490,6 +493,7 @@ class Attempt:
     call_s: float | None = None
     model: str | None = None
     started_s: float = 0.0
+    request: Request | None = field(default=None, repr=False)
 
     @property
     def queue_s(self) -> float:
@@ -604,6 +608,9 @@ class Result(Generic[T]):
     def story(self) -> str:
         """The call in words, a line an attempt, without content. For people, not for parsing."""
         lines = [f"{self.reason} in {self.latency_s:.3f} s for {_usd(self.cost_usd)}"]
+        if self.rule_reason is not None:
+            rule = "route" if self.rule is None else f"rule {self.rule!r}"
+            lines.append(f"  {rule}: {self.rule_reason}")
         for a in self.attempts:
             why = f" ({a.reason})" if a.reason else ""
             lines.append(f"  {a.tier}: {a.outcome}{why}, {a.latency_s:.3f} s, {_usd(a.cost_usd)}")

@@ -88,7 +88,7 @@ validators = ["finish_reason", { use = "logprob", statistic = "p10", at = 0.6, t
 on_exhausted = "best"
 feedback = true
 reasks = 1
-thresholds = { small = { finish_reason = 1 } }
+thresholds = { own = { logprob_p10 = 0.7 } }
 [cascades.support.paths.fast]
 budget_s = 0.3
 direct = "small"
@@ -247,6 +247,8 @@ model = "openai:tiny"
 base_url = "http://10.0.0.1:8000/v1"
 headers = { x-app = "tickets" }
 latency_s = 0.4
+timeout_s = 20
+first_token_s = 2.5
 retries = { times = 3, base_s = 0.1, cap_s = 2 }
 breaker = { failure_rate = 0.2, min_calls = 4, window_s = 60, consecutive = 3, open_s = 5, \
 slow_s = 9 }
@@ -284,6 +286,7 @@ def test_what_happens_when_calls_fail_is_read(write: Any) -> None:
     cascade = load(write(FAULTS)).cascade()
     small, large, local = cascade.tiers
     assert small.latency_s == 0.4
+    assert (small.first_token_s, large.first_token_s) == (2.5, None)
     assert repr(small.retries) == "Retries(3, base_s=0.1, cap_s=2.0)"
     breaker = small.breaker
     assert breaker is not None
@@ -392,6 +395,58 @@ def test_prices_by_model_name(write: Any) -> None:
     assert load(write(unknown)).cascade().tiers[0].price is None
     capped = unknown + "[spend]\ncaps = [{ usd = 1 }]\n"
     assert "no price is listed for 'vllm:mine'" in mistakes(write(capped))["tiers.a"]
+
+
+OWN = """
+[tiers.free]
+model = "simulated:sim-small"
+[cascades.support]
+tiers = ["small", "large"]
+[cascades.careful]
+tiers = ["small", "large"]
+near_last = "large"
+[cascades.whole]
+tiers = ["large"]
+near_last = false
+[cascades.outside]
+tiers = ["free"]
+spend = false
+[spend]
+near_last = "small"
+caps = [{ usd = 1 }]
+"""
+
+
+def test_a_cascade_may_say_otherwise_than_the_shared_caps(write: Any) -> None:
+    config = load(write(TIERS + OWN))
+    spends = {name: config.cascade(name).plan().spend for name in config.tables.cascades}
+    shared = spends["support"]
+    assert shared is not None
+    assert spends["outside"] is None  # and its tier needs no price
+    near_last = {name: spend.near_last for name, spend in spends.items() if spend is not None}
+    assert near_last == {"support": "small", "careful": "large", "whole": None}
+
+
+@pytest.mark.anyio
+async def test_one_amount_holds_cascades_that_differ_in_what_they_do_near_it(write: Any) -> None:
+    config = load(write(TIERS + OWN))
+    careful = config.cascade("careful").plan().spend
+    whole = config.cascade("whole").plan().spend
+    assert careful is not None
+    assert whole is not None
+    hold = await careful.reserve(Decimal("0.9"))
+    assert await whole.state() == "near"
+    with pytest.raises(SpendLimitExceeded):
+        await whole.reserve(Decimal("0.2"))
+    await hold.release()
+    assert await whole.state() == "ok"
+
+
+def test_a_breaker_without_failures_in_a_row(write: Any) -> None:
+    file = write(VALID + "[tiers.small.breaker]\nconsecutive = false\nmin_calls = 3\n")
+    breaker = load(file).cascade().tiers[0].breaker
+    assert breaker is not None
+    assert (breaker.consecutive, breaker.min_calls, breaker.failure_rate) == (None, 3, 0.5)
 
 
 def test_caps_need_a_price_for_all_that_is_asked(write: Any) -> None:
@@ -537,6 +592,24 @@ usd = true
          "spend.near_last", "did you mean 'small'?"),
         ("[spend]\ncaps = [{ usd = 1 }]\nstore = 'sqlite:no/such/spend.db'\n",
          "spend.store", "there is no folder"),
+        ("near_last = 'small'\n",
+         "cascades.support.near_last", "no effect without [spend]"),
+        ("spend = false\n",
+         "cascades.support.spend", "no effect without [spend]"),
+        ("spend = false\n[spend]\ncaps = [{ usd = 1 }]\n",
+         "spend", "it holds no cascade"),
+        ("near_last = 'smal'\n[spend]\ncaps = [{ usd = 1 }]\n",
+         "cascades.support", "near_last='smal' is no tier of this cascade; did you mean 'small'?"),
+        (("spend = false\nnear_last = 'small'\n[cascades.b]\ntiers = ['small']\n"
+         "[spend]\ncaps = [{ usd = 1 }]\n"),
+         "cascades.support.near_last", "no effect with spend = false"),
+        (("spend = false\n[cascades.b]\ntiers = ['small']\n"
+         "[spend]\ncaps = [{ usd = 1, cascade = 'support' }]\n"),
+         "spend.caps[0].cascade", "the cap holds nothing"),
+        ("near_last = true\n[spend]\ncaps = [{ usd = 1 }]\n",
+         "cascades.support.near_last", "True will not do"),
+        ("[tiers.large.breaker]\nconsecutive = true\n",
+         "tiers.large.breaker.consecutive", "True will not do"),
     ],
 )  # fmt: skip
 def test_mistakes_of_meaning_in_time_and_money(
@@ -1004,3 +1077,64 @@ def test_unknown_keys_are_always_refused(
     with pytest.raises(ConfigFileError) as raised:
         load(file)
     assert [m.place.rpartition(".")[2] for m in raised.value.mistakes] == [unknown]
+
+
+# A policy, and audits.
+
+LADDER_OF_TWO = """
+[tiers.a]
+model = "simulated:sim-small"
+price = { input = 1, output = 1 }
+
+[tiers.b]
+model = "simulated:sim-large"
+price = { input = 2, output = 2 }
+
+[ledger]
+url = "sqlite:ledger.db"
+
+[cascades.c]
+tiers = ["a", "b"]
+validators = ["logprob"]
+policy = "policy.json"
+
+[cascades.c.audit]
+share = { live = 0.02 }
+within = 0.03
+on_drift = "fallback"
+fallback = "certified.json"
+usd_per_day = 5
+
+[cascades.c.paths.live]
+"""
+
+
+def test_a_policy_and_an_audit(tmp_path: Path) -> None:
+    from cascade.policy import AnswerModel, Policy, StateModel
+
+    policy = Policy(
+        tiers=("a", "b"),
+        strong="b",
+        signals={"logprob_mean": "probability"},
+        slice_by=None,
+        price=0.0,
+        start={"": "a"},
+        mean_cost_usd={"a": 1.0, "b": 2.0},
+        states={"a": StateModel([], {"a": AnswerModel({"": [0.0]})}, {})},
+    )
+    for name in ("policy.json", "certified.json"):
+        (tmp_path / name).write_text(policy.to_json())
+    (tmp_path / "cascade.toml").write_text(LADDER_OF_TWO)
+    made = Cascade.from_config(tmp_path / "cascade.toml")
+    assert made.plan("live").policy is not None
+    assert made.plan("live").audit is made.auditor is not None
+
+
+def test_mistakes_in_an_audit_have_their_place(tmp_path: Path) -> None:
+    text = LADDER_OF_TWO.replace('policy = "policy.json"', "thresholds = { logprob_mean = 0.5 }")
+    (tmp_path / "cascade.toml").write_text(text.replace("0.03", "3"))
+    with pytest.raises(ConfigError, match=r"cascades.c.audit.within"):
+        Cascade.from_config(tmp_path / "cascade.toml")
+    (tmp_path / "cascade.toml").write_text(text)
+    with pytest.raises(ConfigError, match=r"cascades.c.audit: .*certified.json cannot be read"):
+        Cascade.from_config(tmp_path / "cascade.toml")

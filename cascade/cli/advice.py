@@ -17,7 +17,7 @@ from cascade.config.tables import CascadeTable, TierTable
 from cascade.config.tiers import key_variables
 from cascade.config.validators import entries_of, parts_of
 from cascade.decorator import Cascade
-from cascade.providers import split_model
+from cascade.providers import split_model, with_provider
 from cascade.routing import Plan
 from cascade.spend import Cap, Spend
 from cascade.spend_store import MemoryStore
@@ -49,8 +49,8 @@ def advice(
 
 
 def _asked_by_validators(config: Config) -> Iterator[str]:
-    for table in config.tables.cascades.values():
-        for entry in table.validators:
+    for name, table in config.tables.cascades.items():
+        for _, entry in _entries(name, table):
             for one in entries_of(entry):
                 asked = one.options.get("tier") if isinstance(one, UseEntry) else None
                 if isinstance(asked, str):
@@ -89,7 +89,7 @@ def _of_tier(table: TierTable, tier: Tier) -> Iterator[Mistake]:
         yield Mistake(
             place,
             f"model={tier.model!r} names no provider, so that only functions with an SDK of their "
-            "own can ask it; write it like 'openai:MODEL'",
+            f"own can ask it; write it like {with_provider(tier.model or 'MODEL')!r}",
         )
     if table.limits is not None and table.limits.model_fields_set <= {"max_queue"}:
         yield Mistake(place, "its limits limit nothing; add concurrency or leave them out")
@@ -179,9 +179,18 @@ def _capped(cap: Cap, cascades: Mapping[str, Cascade]) -> list[Tier]:
     return list(found.values())
 
 
-def _of_validators(name: str, table: CascadeTable, cascade: Cascade) -> Iterator[Mistake]:
+def _entries(name: str, table: CascadeTable) -> Iterator[tuple[str, ValidatorEntry]]:
+    """The validators of a cascade and those that its rules add, each with its place."""
+    place = place_of("cascades", name)
     for number, entry in enumerate(table.validators):
-        place = f"{place_of('cascades', name)}.validators[{number}]"
+        yield f"{place}.validators[{number}]", entry
+    for which, rule in enumerate(table.rules):
+        for number, entry in enumerate(rule.validators):
+            yield f"{place}.rules[{which}].validators[{number}]", entry
+
+
+def _of_validators(name: str, table: CascadeTable, cascade: Cascade) -> Iterator[Mistake]:
+    for place, entry in _entries(name, table):
         for use, tiers in _uses(entry, None):
             for tier in cascade.tiers:
                 if use in _NEED_LOGPROBS and (tiers is None or tier.name in tiers):

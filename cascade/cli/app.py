@@ -34,6 +34,18 @@ COMMANDS = {
     "init": "Write a first cascade.toml that fits this machine.",
     "check": "Check a cascade.toml and explain what it means.",
     "run": "Answer one request, or every request in a JSON Lines file.",
+    "explain": "Show which rungs a request would use, and why.",
+    "estimate": "Estimate what a cascade saves, and whether it is worth it.",
+    "learn": "Learn which tier to begin with, and tell whether it is worth it.",
+    "eval": "Run cases with known answers through each tier, or through the whole cascade.",
+    "tune": "Find the cheapest policy for a quality target, from recorded runs.",
+    "replay": "Show what a policy would have answered and cost on recorded runs.",
+    "gate": "Say whether a candidate is not worse than the baseline.",
+    "audit": "Tell from audits how good accepted answers are, and whether they drift.",
+    "ledger": "Tell what a ledger holds, upgrade it, or delete what is old.",
+    "report": "Report cost, escalation, quality, latency and faults, from a ledger.",
+    "tail": "Show calls as they are stored, a line each, until Ctrl-C.",
+    "show": "Tell the story of one call.",
     "demo": "Show the engine at work on simulated models.",
 }
 

@@ -113,7 +113,7 @@ def show(report: Report) -> None:
             console.print(Text(title, style="bold"))
             console.print(Padding(part, (0, 0, 0, 2), expand=False))
     # Not by rich, which ends the process with a code of its own when the reader has gone away.
-    sys.stdout.write(printed.get())
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in printed.get().splitlines()))
 
 
 def _parts(report: Report) -> list[tuple[str, RenderableType]]:

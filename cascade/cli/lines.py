@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 from cascade.errors import ConfigError
-from cascade.types import Request
+from cascade.types import Fact, Request
 
 __all__ = ["ROW_START", "Done", "Line", "count_lines", "read_done", "read_lines"]
 
@@ -27,6 +27,7 @@ class Line:
         digest: the first half of the SHA-256 of its text, to recognise it by.
         id: the user's own name for it. None: it has none.
         path: the path to answer it on. None: the one of the whole run.
+        signals: facts that it declares; they go before those of the whole run.
         request: None when the line cannot be read.
         mistake: why it cannot. None: it can.
     """
@@ -37,6 +38,7 @@ class Line:
     path: str | None = None
     request: Request | None = field(default=None, repr=False)
     mistake: ConfigError | None = None
+    signals: Mapping[str, Fact] = field(default_factory=dict[str, Fact])
 
 
 class Done(NamedTuple):
@@ -74,12 +76,14 @@ def parse_line(number: int, text: bytes) -> Line:
         return Line(number, digest, mistake=mistake)
     fields = cast("dict[str, Any]", body)
     name, path = fields.pop("id", None), fields.pop("path", None)
+    signals = fields.pop("signals", {})
     if not isinstance(name, str | int | None):
         mistake = ConfigError(f"line {number}: id should be text or a whole number")
         return Line(number, digest, mistake=mistake)
     try:
         _check_path(path)
-        return Line(number, digest, name, path, _request(fields))
+        _check_signals(signals)
+        return Line(number, digest, name, path, _request(fields), None, signals)
     except ConfigError as error:
         return Line(number, digest, name, mistake=ConfigError(f"line {number}: {error}"))
 
@@ -87,6 +91,13 @@ def parse_line(number: int, text: bytes) -> Line:
 def _check_path(path: object) -> None:
     if not isinstance(path, str | None):
         raise ConfigError("path should be the name of a path")
+
+
+def _check_signals(signals: object) -> None:
+    if not isinstance(signals, dict) or any(
+        isinstance(value, dict | list) for value in cast("dict[str, Any]", signals).values()
+    ):
+        raise ConfigError("signals should be an object of text, numbers, true and false")
 
 
 def _request(body: dict[str, Any]) -> Request:

@@ -54,10 +54,10 @@ def _retries(retries: Retries) -> str:
 
 
 def _breaker(breaker: Breaker) -> str:
-    in_a_row = "" if breaker.consecutive is None else f" or {breaker.consecutive} in a row"
+    in_a_row = "" if breaker.consecutive is None else f", or {breaker.consecutive} in a row"
     return (
-        f"{breaker.failure_rate:.0%} of {breaker.min_calls} or more{in_a_row} open its circuit "
-        f"for {breaker.open_s:g} s"
+        f"its circuit opens for {breaker.open_s:g} s when {breaker.failure_rate:.0%} of "
+        f"{breaker.min_calls} or more calls fail{in_a_row}"
     )
 
 

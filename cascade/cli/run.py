@@ -16,7 +16,7 @@ from cyclopts.validators import Number
 from cascade.cli.codes import ExitCode
 from cascade.cli.output import Common, as_json, configure_logs, say, seconds, usd, write
 from cascade.cli.rows import mishap, result_row
-from cascade.cli.way import Way
+from cascade.cli.way import Way, declared
 from cascade.config import load
 from cascade.decorator import Cascade
 from cascade.errors import ConfigError, NoAnswerError
@@ -55,6 +55,7 @@ def run(
     cascade: str | None = None,
     path: str | None = None,
     budget: Annotated[float | None, Parameter(name="--budget")] = None,
+    signal: Annotated[list[str] | None, Parameter(negative="")] = None,
     story: Annotated[bool, Parameter(negative="")] = False,
     many: Many = _MANY,
     common: Common = _COMMON,
@@ -72,7 +73,7 @@ def run(
     ```
 
     A line of the file is a JSON string, {"prompt": "..."}, or a chat body {"messages": [...]} with
-    any parameters; "id" and "path" may stand beside them.
+    any parameters; "id", "path" and "signals" may stand beside them.
 
     Parameters
     ----------
@@ -88,6 +89,8 @@ def run(
         The path to answer on. Left out: the whole ladder, without a budget.
     budget
         Seconds that each request may take; it can shorten the path's budget, not lengthen it.
+    signal
+        A fact that the call declares for the rules, as NAME=VALUE; may be given several times.
     story
         Show on stderr what each tier did.
     """
@@ -97,10 +100,11 @@ def run(
     check_seconds("--budget", budget)
     chosen = load(config).cascade(cascade)
     chosen.plan(path)  # a path that does not exist is told before anything is sent
+    way = Way(path, budget, declared(signal))
     if many.file is not None:
-        return _run_file(chosen, many.file, Way(path, budget), many, json=common.json)
+        return _run_file(chosen, many.file, way, many, json=common.json)
     text = sys.stdin.read() if prompt == "-" else prompt or ""
-    return _run_one(chosen, text, Way(path, budget), story=story, json=common.json)
+    return _run_one(chosen, text, way, story=story, json=common.json)
 
 
 def _check_prompt(prompt: str | None, more: tuple[str, ...]) -> None:
@@ -168,7 +172,12 @@ def _run_one(cascade: Cascade, prompt: str, way: Way, *, story: bool, json: bool
 
 def _asked(cascade: Cascade, prompt: str, way: Way) -> Callable[[], Any]:
     async def ask() -> Result[Any]:
-        return await cascade.run(prompt, path=way.path, budget_s=way.budget_s)
+        asked = cascade.run(prompt, path=way.path, budget_s=way.budget_s, signals=way.signals)
+        try:
+            return await asked
+        finally:
+            if cascade.auditor is not None:
+                await cascade.auditor.catch_up()
 
     return ask
 

@@ -76,6 +76,8 @@ async def _answer_all(job: _Job, lines: Iterator[Line], concurrency: int) -> Non
     async with anyio.create_task_group() as tasks:
         for _ in range(concurrency):
             tasks.start_soon(_work, job, lines)
+    if job.cascade.auditor is not None:
+        await job.cascade.auditor.catch_up()
 
 
 async def _work(job: _Job, lines: Iterator[Line]) -> None:
@@ -93,7 +95,10 @@ async def _answer(job: _Job, line: Line) -> tuple[Result[Any] | None, Row]:
         return None, error_row(mistake, str(mistake))
     try:
         result = await job.cascade.run(
-            line.request, path=line.path or job.way.path, budget_s=job.way.budget_s
+            line.request,
+            path=line.path or job.way.path,
+            budget_s=job.way.budget_s,
+            signals={**(job.way.signals or {}), **line.signals},
         )
     except NoAnswerError as error:
         if error.result is None:
@@ -168,7 +173,7 @@ def _tell(tally: Tally, earlier: int, *, json: bool) -> None:
     if json:
         say(as_json({**tally.as_row(), "answered_earlier": earlier}))
         return
-    before = f" ({earlier} were answered by earlier runs)" if earlier else ""
+    before = f" ({earlier} were done by earlier runs)" if earlier else ""
     say(f"{tally}{before}")
 
 

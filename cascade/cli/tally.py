@@ -62,11 +62,12 @@ class Tally:
         cost = usd(self.cost_usd)
         if self.unknown_costs:
             cost = f"at least {cost} ({self.unknown_costs} of unknown cost)"
-        parts = [
-            f"{self.requests} requests: {self.accepted} accepted",
-            f"{self.escalated} escalated",
-            cost,
-        ]
+        parts = [f"{self.requests} requests: {self.accepted} accepted"]
+        if rejected := self.calls - self.accepted:
+            parts.append(f"{rejected} not accepted")
+        if unread := self.requests - self.calls:
+            parts.append(f"{unread} could not be read")
+        parts += [f"{self.escalated} escalated", cost]
         half, most = self.percentile_s(0.5), self.percentile_s(0.95)
         if half is not None and most is not None:
             parts.append(f"p50 {seconds(half)}, p95 {seconds(most)}")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
 
+from cascade.auditing import Audit
+from cascade.config.audit_tables import build_audit
 from cascade.config.mistakes import ConfigFileError, Mistakes, place_of
+from cascade.config.routing import RoutingBuilder
 from cascade.config.spending import build_spend
 from cascade.config.tables import CascadeTable, ConfigTables, PathTable
 from cascade.config.tiers import build_tier
 from cascade.config.validators import ValidatorBuilder
 from cascade.decorator import Cascade
 from cascade.errors import ConfigError, did_you_mean
+from cascade.observing import Observer, Recorder
 from cascade.routing import Path
 from cascade.spend import Spend
 from cascade.tier import Tier
@@ -34,6 +38,8 @@ class Config:
         self.tables = tables
         self._tiers: dict[str, Tier] = {}
         self._spend: Spend | None = None
+        self._recorders: list[Recorder] | None = None
+        self._telemetry: list[Observer] | None = None
 
     def cascade(self, name: str | None = None) -> Cascade:
         """The cascade of that name. None: the only one.
@@ -62,15 +68,27 @@ class Config:
         table = self.tables.cascades[name]
         place = place_of("cascades", name)
         before = mistakes.met
-        tiers = self._ladder(place, table, mistakes)
+        asked: dict[str, Tier] = {}
+
+        def tier(name: str) -> Tier:
+            asked[name] = self.tier(name)
+            return asked[name]
+
+        tiers = self._ladder(place, table, tier, mistakes)
         self._check_paths(place, table, mistakes)
-        spend = self.spend(mistakes)
-        builder = ValidatorBuilder(self.file.parent, self.tier, mistakes)
+        spend = self._spend_of(place, table, mistakes)
+        observers = [*self.recorders(mistakes), *self.telemetry(mistakes)]
+        builder = ValidatorBuilder(self.file.parent, tier, mistakes)
         validators = builder.build_all(f"{place}.validators", table.validators)
+        routing = RoutingBuilder(place, self.file.parent, builder, mistakes).build(table)
         if spend is not None:
-            self._check_prices(mistakes)
+            self._check_prices(asked, mistakes)
         if mistakes.met > before:
             return None
+        audit: Audit | None = None
+        if table.audit is not None:
+            with mistakes.at(f"{place}.audit"):
+                audit = build_audit(table.audit, self.file.parent, observers)
         built: Cascade | None = None
         with mistakes.at(place):
             built = Cascade(
@@ -82,9 +100,13 @@ class Config:
                 feedback=table.feedback,
                 reasks=table.reasks,
                 thresholds=table.thresholds,
+                policy=None if table.policy is None else self.file.parent / table.policy,
                 spend=spend,
+                observers=observers,
+                audit=audit,
+                **routing,
             )
-        return built
+        return built if mistakes.met == before else None
 
     def spend(self, mistakes: Mistakes) -> Spend | None:
         """What holds all cascades of the file to its caps. None: it has none, or mistakes."""
@@ -92,6 +114,25 @@ class Config:
         if self._spend is None and table is not None:
             self._spend = build_spend(table, self.tables, self.file.parent, mistakes)
         return self._spend
+
+    def recorders(self, mistakes: Mistakes) -> Sequence[Recorder]:
+        """What records the calls of all cascades of the file. Empty: nothing, or mistakes."""
+        table = self.tables.ledger
+        if self._recorders is None and table is not None:
+            from cascade.config.recording import build_recorders
+
+            self._recorders = build_recorders(table, self.file.parent, mistakes) or None
+        return self._recorders or ()
+
+    def telemetry(self, mistakes: Mistakes) -> Sequence[Observer]:
+        """What traces and measures the calls of all cascades of the file. Empty as `recorders`."""
+        table = self.tables.telemetry
+        if self._telemetry is None and table is not None:
+            from cascade.config.telemetry import build_telemetry
+
+            recorders = self.recorders(mistakes)
+            self._telemetry = build_telemetry(table, recorders, mistakes) or None
+        return self._telemetry or ()
 
     def tier(self, name: str) -> Tier:
         """The tier of that name.
@@ -107,17 +148,39 @@ class Config:
             self._tiers[name] = build_tier(name, self.tables, self.file.parent)
         return self._tiers[name]
 
-    def _ladder(self, place: str, table: CascadeTable, mistakes: Mistakes) -> list[Tier]:
+    def _spend_of(self, place: str, table: CascadeTable, mistakes: Mistakes) -> Spend | None:
+        """What holds one cascade to the caps of the file. None: nothing does, or mistakes."""
+        shared = self.spend(mistakes)
+        if self.tables.spend is None:
+            for option in sorted(table.model_fields_set & {"near_last", "spend"}):
+                mistakes.add(f"{place}.{option}", "it has no effect without [spend]; leave it out")
+        elif not table.spend and table.near_last is not None:
+            mistakes.add(
+                f"{place}.near_last", "it has no effect with spend = false; leave out one of them"
+            )
+        if shared is None or not table.spend:
+            return None
+        if table.near_last is None:
+            return shared
+        return shared.with_near_last(table.near_last or None)
+
+    def _ladder(
+        self,
+        place: str,
+        table: CascadeTable,
+        tier: Callable[[str], Tier],
+        mistakes: Mistakes,
+    ) -> list[Tier]:
         ladder: list[Tier] = []
         for number, name in enumerate(table.tiers):
             known = name in self.tables.tiers
             with mistakes.at(place_of("tiers", name) if known else f"{place}.tiers[{number}]"):
-                ladder.append(self.tier(name))
+                ladder.append(tier(name))
         return ladder
 
-    def _check_prices(self, mistakes: Mistakes) -> None:
+    def _check_prices(self, asked: Mapping[str, Tier], mistakes: Mistakes) -> None:
         """What is asked has a price, judges included: the caps have to count it."""
-        for name, tier in self._tiers.items():
+        for name, tier in asked.items():
             if tier.price is None:
                 is_auto = self.tables.tiers[name].price == "auto"
                 why = f"no price is listed for {tier.model!r}" if is_auto else "it has no price"
@@ -149,6 +212,9 @@ def _path(table: PathTable) -> Path:
         hedge=table.hedge,
         on_exhausted=table.on_exhausted,
         thresholds=table.thresholds,
+        stakes=table.stakes,
+        task=table.task,
+        feature=table.feature,
     )
 
 

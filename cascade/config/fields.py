@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, TypeAlias, cast
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,7 @@ __all__ = [
     "VALUE_OR_TABLE",
     "Address",
     "Count",
+    "FalseOr",
     "Headers",
     "JsonParameter",
     "Name",
@@ -97,6 +98,8 @@ def _no_password(address: object) -> object:
     return address
 
 
+T = TypeVar("T")
+
 Name: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Score: TypeAlias = Annotated[float, Field(ge=0, le=1)]
@@ -117,6 +120,10 @@ Address: TypeAlias = Annotated[str, BeforeValidator(_no_password)]
 # Upper case, as environment variables are: a key pasted here by mistake hardly ever is.
 Variable: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
 OnExhausted: TypeAlias = Literal["raise", "best"]
+FalseOr: TypeAlias = Annotated[
+    Annotated[Literal[False], Tag("false")] | Annotated[T, Tag("value")],
+    Discriminator(lambda value: "false" if isinstance(value, bool) else "value"),
+]
 
 
 JsonParameter: TypeAlias = Annotated[JsonValue, AfterValidator(_sendable)]

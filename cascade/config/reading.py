@@ -19,7 +19,7 @@ from cascade.errors import ConfigError, did_you_mean
 __all__ = ["read_tables"]
 
 _KEY_WORDS: Final = frozenset({"apikey", "key", "password", "secret", "token"})
-_SECRET_PLACES: Final = frozenset({"api_key_env", "base_url", "headers"})
+_SECRET_PLACES: Final = frozenset({"api_key_env", "base_url", "headers", "url", "url_env"})
 _LONGEST_SHOWN: Final = 40
 _BETTER_SAID: Final = {
     "dict_type": "it should be a table",

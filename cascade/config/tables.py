@@ -12,11 +12,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from cascade.config.audit_tables import AuditTable
 from cascade.config.entries import ValidatorEntry
 from cascade.config.fields import (
     VALUE_OR_TABLE,
     Address,
     Count,
+    FalseOr,
     Headers,
     JsonParameter,
     Name,
@@ -28,6 +30,8 @@ from cascade.config.fields import (
     UsdAboveZero,
     Variable,
 )
+from cascade.config.rule_tables import FunctionName, RouterEntry, RuleTable
+from cascade.config.telemetry_table import TelemetryTable
 from cascade.spend import Period, Scope
 
 __all__ = [
@@ -36,12 +40,14 @@ __all__ = [
     "CascadeTable",
     "ConfigTables",
     "DeploymentTable",
+    "LedgerTable",
     "LimitsTable",
     "PathTable",
     "PriceTable",
     "ProviderTable",
     "RetriesTable",
     "SpendTable",
+    "TelemetryTable",
     "TierTable",
 ]
 
@@ -94,12 +100,16 @@ class BreakerTable(Table):
     """With fewer calls in the window a share says nothing. Left out: 10."""
     window_s: Seconds | None = None
     """Seconds that the share is taken over. Left out: 30."""
-    consecutive: Count | None = None
-    """Failures in a row that open a circuit as well. Left out: 5."""
+    consecutive: FalseOr[Count] | None = None
+    """Failures in a row that open a circuit as well; false for no such number. Left out: 5."""
     open_s: Seconds | None = None
     """Seconds without a call before one probe is sent. Left out: 10."""
     slow_s: Seconds | None = None
     """Seconds from which on a call counts as failed, though it succeeded. Left out: none does."""
+
+    def given(self) -> dict[str, Any]:
+        """What the file says, in the words of `Breaker`."""
+        return {name: None if value is False else value for name, value in super().given().items()}
 
 
 class LimitsTable(Table):
@@ -180,6 +190,9 @@ class TierTable(Table):
     enough was seen. Left out: nothing is known at first."""
     timeout_s: Seconds | None = None
     """Seconds that one ask of this tier may take, its validators included."""
+    first_token_s: Seconds | None = None
+    """Seconds within which each answer has to begin, or the request counts as timed out; it is
+    streamed for that. Left out: it is not, and may begin late."""
     deployments: Annotated[list[DeploymentTable], Field(min_length=1)] | None = None
     """The model at several endpoints or with several keys, tried in this order before the tier
     counts as failed. Left out: the tier's own endpoint is the only one."""
@@ -220,6 +233,12 @@ class PathTable(Table):
     """As on the cascade, for this path. Left out: as the cascade says."""
     thresholds: Thresholds = Field(default_factory=dict)
     """As on the cascade, for this path; they go before the cascade's."""
+    stakes: Name | None = None
+    """What its calls declare as the signal `stakes`, such as "high". Left out: nothing."""
+    task: Name | None = None
+    """What its calls declare as the signal `task`. Left out: nothing, so that it is detected."""
+    feature: Name | None = None
+    """What its calls declare as the signal `feature`. Left out: nothing."""
 
 
 class CascadeTable(Table):
@@ -237,8 +256,33 @@ class CascadeTable(Table):
     """How often a tier is asked again with the feedback before the call escalates."""
     thresholds: Thresholds = Field(default_factory=dict)
     """Thresholds by validator name, or by tier name and then validator name."""
+    policy: Name | None = None
+    """The file of a tuned policy, which `cascade tune` wrote: it weighs scores in place of
+    thresholds. Its path starts at the folder of this file. Left out: the thresholds decide."""
+    audit: AuditTable | None = None
+    """How a share of its accepted answers is audited; an application does so inside of
+    `lifespan`, and `cascade run` when it is done. Left out: not at all."""
+    spend: bool = True
+    """Whether its calls are held to the caps of [spend]: false for a cascade outside of them."""
+    near_last: FalseOr[Name] | None = None
+    """As in [spend], for this cascade: the highest tier that its calls may still use once a cap of
+    theirs is near; false for the whole ladder. Left out: as [spend] says."""
     paths: dict[Name, PathTable] = Field(default_factory=dict)
     """Named kinds of call."""
+    rules: list[RuleTable] = Field(default_factory=list[RuleTable])
+    """What a call may use of the ladder, by its signals; the first that matches counts."""
+    floors: dict[Name, Name] = Field(default_factory=dict)
+    """The lowest tier that calls of some stakes may begin with, whatever the rules say, such as
+    high = "large"."""
+    router: RouterEntry | None = None
+    """A learned router, which chooses the first rung where the rules fix none: the file that
+    `cascade learn` wrote, or a table that says more. Left out: the path's ladder is used."""
+    signals: dict[Name, FunctionName] = Field(default_factory=dict)
+    """Signals of your own for the rules, each a function "module:function" of the request and the
+    other signals."""
+    request_from: FunctionName | None = None
+    """A function "module:function" that finds the request among the arguments of functions this
+    cascade wraps. Left out: the first that is one, else all text in them."""
 
 
 class CapTable(Table):
@@ -268,7 +312,7 @@ def _known_store(store: str) -> str:
 
 
 class SpendTable(Table):
-    """Spend caps, which all cascades of the file share. Every tier then needs a price."""
+    """Spend caps, which the cascades of the file share. Every tier of theirs then needs a price."""
 
     caps: Annotated[list[CapTable], Field(min_length=1)]
     """What a call has to fit: all the caps that it belongs to."""
@@ -290,6 +334,36 @@ class SpendTable(Table):
     """What guesses of input tokens are multiplied with. Left out: 1.25."""
 
 
+def _no_secret(address: str) -> str:
+    if "@" in address:
+        raise PydanticCustomError(
+            "secret_in_url",
+            "the address holds a user name or password; put it into an environment variable, and "
+            "the name of that into url_env",
+        )
+    return address
+
+
+Days: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class LedgerTable(Table):
+    """Where the calls of all cascades are recorded. Paths start at the folder of this file."""
+
+    url: Annotated[Name, AfterValidator(_no_secret)] | None = None
+    """"sqlite:FILE"; or "postgresql://HOST/DATABASE", if that needs no password."""
+    url_env: Variable | None = None
+    """The environment variable that holds the address, where there is a password in it."""
+    jsonl: Name | None = None
+    """A file that a JSON object a call is appended to; beside a ledger, or in place of one."""
+    content: Literal["none", "answers"] = "none"
+    """Whether the text of "answers" is stored, or "none" of it."""
+    retention_days: Days | None = None
+    """How long calls are kept. Left out: for ever."""
+    content_days: Days | None = None
+    """How long the text of answers is kept. Left out: as long as the calls."""
+
+
 class ConfigTables(Table):
     """A cascade.toml: model tiers, and the cascades built from them."""
 
@@ -301,5 +375,9 @@ class ConfigTables(Table):
     """Models with their prices, by the name they go by."""
     spend: SpendTable | None = None
     """Spend caps of all cascades together. Left out: nothing is capped."""
+    ledger: LedgerTable | None = None
+    """Where calls are recorded. Left out: nowhere."""
+    telemetry: TelemetryTable | None = None
+    """Where traces and metrics go. Left out: nowhere."""
     cascades: Annotated[dict[Name, CascadeTable], Field(min_length=1)]
     """Cascades by name; at least one."""

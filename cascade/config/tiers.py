@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cascade.breaker import Breaker
 from cascade.config.tables import (
     BreakerEntry,
     ConfigTables,
     DeploymentTable,
+    PriceTable,
     ProviderTable,
     RetriesEntry,
     TierTable,
@@ -19,7 +20,6 @@ from cascade.config.tables import (
 from cascade.delivery import Deployment
 from cascade.errors import AuthenticationError, ConfigError, did_you_mean
 from cascade.limits import Limits
-from cascade.pricing import price_of
 from cascade.providers import PROVIDERS, split_model
 from cascade.retry import Retries
 from cascade.tier import Tier
@@ -72,11 +72,12 @@ def build_tier(name: str, tables: ConfigTables, folder: Path) -> Tier:
     connection = _connection(table, tables, folder)
     return Tier(
         name,
-        price=_price(table, connection["model"]),
+        price=_price(table),
         params=table.params,
         drop_params=table.drop_params,
         latency_s=table.latency_s,
         timeout_s=table.timeout_s,
+        first_token_s=table.first_token_s,
         deployments=list(_deployments(table, tables, folder)),
         retries=_retries(table.retries),
         breaker=_breaker(table.breaker),
@@ -171,12 +172,8 @@ def _check_shared(table: TierTable | DeploymentTable, name: str, kind: str) -> N
         )
 
 
-def _price(table: TierTable, model: str) -> Price | None:
-    if table.price == "auto":
-        return price_of(model)
-    if table.price is None:
-        return None
-    return Price(**table.price.given())
+def _price(table: TierTable) -> Price | Literal["auto"] | None:
+    return Price(**table.price.given()) if isinstance(table.price, PriceTable) else table.price
 
 
 def _retries(entry: RetriesEntry | None) -> int | Retries | None:

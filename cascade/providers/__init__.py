@@ -21,6 +21,7 @@ __all__ = [
     "close_connections",
     "connect",
     "split_model",
+    "with_provider",
 ]
 
 
@@ -102,6 +103,12 @@ def split_model(model: str) -> tuple[str, str] | None:
     return provider, name
 
 
+def with_provider(model: str) -> str:
+    """What was meant by a model without a provider: "openai/x", as others write it, or "x"."""
+    provider, slash, name = model.partition("/")
+    return f"{provider}:{name}" if slash and provider in PROVIDERS else f"openai:{model}"
+
+
 def connect(
     model: str,
     *,
@@ -118,7 +125,7 @@ def connect(
     """
     named = split_model(model)
     if named is None:
-        raise ConfigError(f"model {model!r} names no provider; write 'openai:{model}' or the like")
+        raise ConfigError(f"model {model!r} names no provider; write {with_provider(model)!r}")
     provider, name = named
     known = PROVIDERS[provider]
     endpoint = Endpoint(

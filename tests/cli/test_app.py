@@ -29,7 +29,8 @@ def test_each_command_teaches(cli: Cli, name: str) -> None:
     assert (done.code, done.err) == (0, "")
     assert "--json" in done.out
     function = getattr(import_module(f"cascade.cli.{name}"), name)
-    assert function.__doc__.splitlines()[0].split(":")[0].rstrip(".") in done.out.replace("\n", " ")
+    first_line = function.__doc__.splitlines()[0].split(":")[0].rstrip(".")
+    assert first_line in " ".join(done.out.split())
 
 
 @pytest.mark.parametrize("name", ["init", "check", "run"])

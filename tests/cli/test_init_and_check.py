@@ -268,7 +268,7 @@ def test_check_warns_of_budgets_hedges_and_limits(cli: Cli) -> None:
 
 FAULTS = (
     "when calls fail: 2 retries, each after at most 8 s; "
-    "50% of 10 or more or 4 in a row open its circuit for 10 s"
+    "its circuit opens for 10 s when 50% of 10 or more calls fail, or 4 in a row"
 )
 LIVE = (
     "path live: small > large, a budget of 1.0 s, small alone when nothing fits it, "

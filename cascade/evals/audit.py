@@ -1,0 +1,102 @@
+"""What audits say so far: quality and regret of accepted cheap answers, and whether they drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cascade.evals.statistics.sequences import ConfidenceSequence, DriftAlarm
+
+__all__ = ["AuditBook", "AuditEstimate"]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEstimate:
+    """What the audits of one tier's accepted answers on one path say.
+
+    Attributes:
+        path: None: calls without a path.
+        tier: whose answers were accepted.
+        count: how many were audited.
+        quality: the mean score of all accepted answers, from 0 to 1, estimated.
+        quality_low, quality_high: where it lies at every time, with the book's confidence.
+        regret: by how much the strongest tier's answers would have scored more, estimated.
+        regret_low, regret_high: as for quality.
+        has_drifted: whether the regret has risen above what was allowed.
+    """
+
+    path: str | None
+    tier: str
+    count: int
+    quality: float
+    quality_low: float
+    quality_high: float
+    regret: float
+    regret_low: float
+    regret_high: float
+    has_drifted: bool
+
+
+class _Page:
+    """The running estimates of one path and tier."""
+
+    def __init__(self, within: float, alpha: float, least_share: float) -> None:
+        self.quality = ConfidenceSequence(alpha, least_probability=least_share)
+        self.regret = ConfidenceSequence(alpha, low=-1.0, least_probability=least_share)
+        self.alarm = DriftAlarm(within, alpha, low=-1.0, least_probability=least_share)
+
+    def add(self, score: float, best: float, share: float) -> bool:
+        rang = self.alarm.rang
+        self.quality.add(score, share)
+        self.regret.add(best - score, share)
+        return self.alarm.add(best - score, share) and not rang
+
+
+class AuditBook:
+    """The running estimates of all paths and tiers.
+
+    An answer that was audited with probability q stands for 1/q answers, so that what is estimated
+    is the quality of all of them. The intervals hold at all times at once: they may be looked at
+    after every audit. See `cascade.evals.statistics.sequences`.
+
+    Args:
+        within: how much regret is allowed, in score.
+        confidence: the chance that an interval is never wrong, and that no alarm is ever false.
+        least_share: the smallest share that any path is audited with.
+    """
+
+    def __init__(
+        self, *, within: float = 0.05, confidence: float = 0.95, least_share: float = 1.0
+    ) -> None:
+        self.within = within
+        self.confidence = confidence
+        self._least_share = least_share
+        self._pages: dict[tuple[str | None, str], _Page] = {}
+
+    def add(self, path: str | None, tier: str, score: float, best: float, share: float) -> bool:
+        """One audit. Returns whether the alarm of its path and tier rang with it.
+
+        Args:
+            score: of the accepted answer, from 0 to 1.
+            best: of the strongest tier's.
+            share: the probability with which it was audited.
+        """
+        page = self._pages.get((path, tier))
+        if page is None:
+            page = self._pages[path, tier] = _Page(
+                self.within, 1 - self.confidence, self._least_share
+            )
+        return page.add(score, best, share)
+
+    def __iter__(self) -> Iterator[AuditEstimate]:
+        for (path, tier), page in self._pages.items():
+            yield AuditEstimate(
+                path,
+                tier,
+                page.quality.count,
+                page.quality.estimate or 0.0,
+                *page.quality.interval,
+                page.regret.estimate or 0.0,
+                *page.regret.interval,
+                page.alarm.rang,
+            )

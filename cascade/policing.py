@@ -1,0 +1,290 @@
+"""The ladder by a tuned policy: after each answer it says which to accept, or whom to ask.
+
+A policy reads the scores of the validators it was tuned on in place of their thresholds. Every
+other validator goes on deciding by itself: an answer that one of them rejects is never accepted.
+Where the policy was not tuned for what happened (a tier broke, a path leaves tiers out), the call
+goes on up the ladder, and its last rung is accepted as it would be alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any, Final
+
+from cascade.attempt import Run, attempt_rung
+from cascade.decision import ACCEPT, EXHAUSTED, OUT_OF_MONEY, OUT_OF_TIME
+from cascade.decision import Decision as Step
+from cascade.errors import ConfigError, did_you_mean
+from cascade.logs import warn
+from cascade.policy import Decision, Observation, Policy
+from cascade.tier import Tier
+from cascade.types import UNSET, Attempt, Verdict
+from cascade.validation import Validator
+
+__all__ = [
+    "PolicySource",
+    "check_policy",
+    "climb_by_policy",
+    "comparable",
+    "observation",
+    "weighed_by",
+]
+
+RELOAD_S: Final = 5.0
+"""How often a policy's file is looked at, in seconds."""
+
+VERDICT: Final = "policy"
+"""The name of the verdict that a policy leaves on an attempt."""
+
+
+class PolicySource:
+    """The policy in force: a fixed one, or what a file holds now.
+
+    A file that changes is read again, looked at every few seconds. What cannot be read, or does not
+    fit the cascade, is logged, and the policy before it stays in force.
+
+    Args:
+        policy: the policy, or its file.
+        check: raises ConfigError when a policy does not fit the cascade.
+        clock: seconds, from any start.
+
+    Raises:
+        ConfigError: the policy cannot be read, or does not fit the cascade.
+    """
+
+    __slots__ = ("_check", "_clock", "_file", "_look_at_s", "_policy", "_stamp", "version")
+
+    def __init__(
+        self,
+        policy: Policy | FilePath,
+        check: Callable[[Policy], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._check = check
+        self._clock = clock
+        self._file = policy if isinstance(policy, FilePath) else None
+        self._look_at_s = clock() + RELOAD_S
+        self._stamp = self._stamp_now()
+        self._policy = Policy.load(policy) if isinstance(policy, FilePath) else policy
+        check(self._policy)
+        self.version = self._policy.sha256()[:12]
+
+    def current(self) -> Policy:
+        """The policy for a call that starts now."""
+        if self._file is not None and self._clock() >= self._look_at_s:
+            self._look_at_s = self._clock() + RELOAD_S
+            stamp = self._stamp_now()
+            if stamp != self._stamp:
+                self._stamp = stamp
+                self._reload(self._file)
+        return self._policy
+
+    def fall_back(self, policy: Policy) -> None:
+        """Put another policy in force, until the file of this one changes."""
+        self._policy, self.version = policy, policy.sha256()[:12]
+
+    def _reload(self, file: FilePath) -> None:
+        try:
+            policy = Policy.load(file)
+            self._check(policy)
+        except ConfigError as error:
+            warn("policy_refused", file=file.name, error=str(error))
+            return
+        self._policy, self.version = policy, policy.sha256()[:12]
+
+    def _stamp_now(self) -> tuple[int, int] | None:
+        if self._file is None:
+            return None
+        try:
+            found = self._file.stat()
+        except OSError:
+            return None  # told when it is read
+        return found.st_mtime_ns, found.st_size
+
+
+def check_policy(
+    policy: Policy, tiers: Sequence[Tier], validators: Iterable[Validator], cascade: str | None
+) -> None:
+    """Raises ConfigError when a policy was tuned for another cascade than this."""
+    names = [tier.name for tier in tiers]
+    for tier in policy.tiers:
+        if tier not in names:
+            raise ConfigError(
+                f"the policy was tuned with the tier {tier!r}, which is not in this cascade; "
+                f"{did_you_mean(tier, names)}, or tune it again"
+            )
+    if [name for name in names if name in policy.tiers] != list(policy.tiers):
+        raise ConfigError(
+            f"the policy was tuned for the ladder {' > '.join(policy.tiers)}, and this cascade's "
+            f"is {' > '.join(names)}; tune it again"
+        )
+    known = [one.name for validator in validators for one in validator.walk()]
+    for signal in policy.signals:
+        if signal not in known:
+            raise ConfigError(
+                f"the policy goes by the score of the validator {signal!r}, which this cascade "
+                f"does not have; {did_you_mean(signal, known)}, or tune it again"
+            )
+    _check_facts(policy, tiers, cascade)
+
+
+def _check_facts(policy: Policy, tiers: Sequence[Tier], cascade: str | None) -> None:
+    models: Mapping[str, str] = policy.evidence.get("models") or {}
+    for tier in tiers:
+        tuned_on = models.get(tier.name)
+        if tuned_on is not None and tuned_on != tier.model:
+            raise ConfigError(
+                f"the policy was tuned with {tuned_on!r} as tier {tier.name!r}, and it is "
+                f"{tier.model!r} now; tune it again on the new model"
+            )
+    tuned_for = policy.evidence.get("cascade")
+    if tuned_for is not None and cascade is not None and tuned_for != cascade:
+        raise ConfigError(
+            f"the policy was tuned for the cascade {tuned_for!r}, and this is {cascade!r}; tune "
+            "one for it"
+        )
+
+
+def weighed_by(policy: PolicySource | None, validators: Iterable[Validator]) -> frozenset[str]:
+    """The validators that decide nothing by themselves: those whose scores the policy weighs.
+
+    So do those that only score and have no threshold: the next policy may weigh them.
+    """
+    if policy is None:
+        return frozenset()
+    scoring = (one.name for one in validators if one.missing_thresholds() == [one.name])
+    return frozenset((*policy.current().signals, *scoring))
+
+
+async def climb_by_policy(run: Run, policy: Policy) -> Step:
+    """Ask tiers as the policy says, to the answer that it accepts."""
+    return await _Climb(run, policy).climb()
+
+
+class _Climb:
+    """One call's way by a policy.
+
+    Attributes:
+        seen: what each tier that answered showed, in the order in which they were asked.
+        answered: their attempts.
+        asked: the places of the rungs that were asked, with or without an answer.
+    """
+
+    def __init__(self, run: Run, policy: Policy) -> None:
+        self._run = run
+        self._policy = policy
+        self._places = {rung.tier.name: place for place, rung in enumerate(run.plan.rungs)}
+        slice_ = run.labels.signals.get(policy.slice_by or "")
+        self._slice = "" if slice_ is None else str(slice_)
+        self.seen: dict[str, Observation] = {}
+        self.answered: dict[str, Attempt] = {}
+        self.asked: set[int] = set()
+
+    async def climb(self) -> Step:
+        run = self._run
+        while True:
+            decision = self._decide()
+            if decision is not None and decision.action == "accept" and self._accept(decision):
+                return ACCEPT
+            place = self._next(decision)
+            if place is None:
+                return ACCEPT if self._accept_the_last(decision) else EXHAUSTED
+            place = run.next_place(place)
+            if place is None:
+                return OUT_OF_TIME
+            if await run.is_too_dear(place):
+                return OUT_OF_MONEY
+            attempt = await self._ask(place)
+            time_left_s = run.time_left_s()
+            if attempt.reason == "spend":
+                return OUT_OF_MONEY
+            if time_left_s is not None and time_left_s <= 0:
+                return OUT_OF_TIME
+
+    def _decide(self) -> Decision | None:
+        """None: the policy was not tuned for the tiers that answered."""
+        if self.seen and ">".join(self.seen) not in self._policy.states:
+            return None
+        return self._policy.decide(self.seen, self._slice)
+
+    def _next(self, decision: Decision | None) -> int | None:
+        """The place to ask next. None: nothing is left to ask."""
+        if decision is not None and decision.action == "ask":
+            place = self._places.get(decision.tier)
+            if place is not None and place not in self.asked:
+                return place
+        above = max(self.asked, default=-1) + 1
+        return above if above < len(self._run.plan.rungs) else None
+
+    async def _ask(self, place: int) -> Attempt:
+        run = self._run
+        rung = run.plan.rungs[place]
+        attempt = Attempt(rung.tier.name, model=rung.tier.model)
+        run.attempts.append(attempt)
+        self.asked.add(place)
+        with run.plan.observers.attempt_span(attempt):
+            await attempt_rung(run, rung, attempt, None)
+        if attempt.answer is not None:
+            self.seen[attempt.tier] = observation(attempt)
+            self.answered[attempt.tier] = attempt
+            if attempt.outcome == "accepted":  # by the validators that decide; the policy has not
+                attempt.outcome, attempt.reason = "rejected", VERDICT
+        return attempt
+
+    def _accept(self, decision: Decision) -> bool:
+        """Whether the answer that the policy accepts may be: no other validator rejected it."""
+        if not self.seen[decision.tier].schema_ok:
+            return False
+        attempt = self.answered[decision.tier]
+        attempt.verdicts.append(Verdict("passed", decision.probability, validator=VERDICT))
+        attempt.outcome, attempt.reason = "accepted", ""
+        return True
+
+    def _accept_the_last(self, decision: Decision | None) -> bool:
+        """With nobody left to ask, whether the last rung's answer is accepted as it would be alone.
+
+        Not if the policy had its say, and chose an answer that another validator rejected.
+        """
+        last = self._run.plan.rungs[max(self.asked)].tier.name
+        had_its_say = decision is not None and decision.action == "accept"
+        if had_its_say or last not in self.seen or not self.seen[last].schema_ok:
+            return False
+        self.answered[last].outcome, self.answered[last].reason = "accepted", ""
+        return True
+
+
+def observation(attempt: Attempt) -> Observation:
+    """What an attempt with an answer shows a policy."""
+    scores: dict[str, float | None] = {}
+    for verdict in _with_parts(attempt.verdicts):
+        scores.setdefault(verdict.validator, verdict.score)
+    usages = [charge.usage for charge in attempt.charges if charge.purpose == "answer"]
+    written = [usage.output_tokens for usage in usages if usage is not None]
+    cost_usd = attempt.cost_usd
+    return Observation(
+        signals=scores,
+        answer=comparable(attempt.value),
+        schema_ok=attempt.outcome == "accepted",
+        cost_usd=None if cost_usd is None else float(cost_usd),
+        output_tokens=float(sum(written)) if written else None,
+    )
+
+
+def comparable(value: Any) -> str | None:
+    """A text that is the same for answers that say the same. None: there is nothing to compare."""
+    if value is UNSET or value is None:
+        return None
+    if not isinstance(value, str):
+        try:
+            return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+        except (TypeError, ValueError, RecursionError):
+            return None
+    return " ".join(value.split()).casefold()
+
+
+def _with_parts(verdicts: Iterable[Verdict]) -> Iterable[Verdict]:
+    for verdict in verdicts:
+        yield verdict
+        yield from _with_parts(verdict.parts)
