@@ -34,6 +34,7 @@ from timing import table
 from cascade import Answer, Attempt, Cascade, Charge, Context, Price, Result, Tier, Usage, Verdict
 from cascade.ledger import JsonLines, Ledger
 from cascade.observing import Observer
+from cascade.telemetry import OpenTelemetry, Prometheus
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -78,12 +79,54 @@ def ledger_in(kind: str, folder: Path, address: str) -> Iterator[Watched]:
             raise SystemExit(f"{kind} lost {made.lost} calls: what was timed is not its work")
 
 
+@contextmanager
+def otel_sdk(folder: Path, address: str, sampled: float = 1.0) -> Iterator[Watched]:
+    """OpenTelemetry's SDK as programs run it, but for what it sends, which stays in memory.
+
+    Spans are exported in batches by the SDK's thread; metrics are read once a round.
+    """
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+
+    exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
+    tracers, meters = TracerProvider(ParentBasedTraceIdRatio(sampled)), MeterProvider([reader])
+    tracers.add_span_processor(
+        BatchSpanProcessor(exporter, max_queue_size=100_000, schedule_delay_millis=500)
+    )
+
+    def finish() -> None:
+        tracers.force_flush()
+        reader.get_metrics_data()
+        if sampled == 1.0 and len(exporter.get_finished_spans()) != 2 * CALLS_A_ROUND:
+            raise SystemExit("the SDK lost spans: what was timed is not its work")
+        exporter.clear()
+
+    yield Watched([OpenTelemetry(tracers, meters)], finish)
+    tracers.shutdown()
+    meters.shutdown()
+
+
+@contextmanager
+def prometheus(folder: Path, address: str) -> Iterator[Watched]:
+    """Prometheus's client, its metrics fetched once a round."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry()
+    yield Watched([Prometheus(registry)], lambda: generate_latest(registry))
+
+
 OBSERVERS: dict[str, Make] = {
     "off": nothing,
     "sqlite": partial(ledger_in, "sqlite"),
     "postgresql": partial(ledger_in, "postgresql"),
     "jsonl": partial(ledger_in, "jsonl"),
-    # Tracing and metrics have their rows here: a name, and what makes the observers.
+    "otel": otel_sdk,
+    "otel-1-in-100": partial(otel_sdk, sampled=0.01),
+    "prometheus": prometheus,
 }
 
 

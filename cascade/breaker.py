@@ -6,6 +6,7 @@ sent, and half-open while one probe finds out whether the endpoint is back.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +21,10 @@ __all__ = ["Breaker", "Circuit", "CircuitState"]
 
 CircuitState: TypeAlias = Literal["closed", "half_open", "open"]
 
+# How many times as long as nearly all answers take a call has to last to have hung.
+_HANGS_AT: Final = 2.0
+_HANGS_UNKNOWN_S: Final = 5.0  # where there was no answer yet
+
 
 class Breaker:
     """When a circuit opens, and for how long. Each deployment has a circuit of its own.
@@ -27,7 +32,8 @@ class Breaker:
     A circuit opens when `failure_rate` of the last `window_s` seconds' calls failed, given at
     least `min_calls` of them; or after `consecutive` failures without a success between them; or
     after `min_calls` calls without an answer between them that hung: that were cut short by their
-    deadline, though they had as long as answers usually take; or for as long as a Retry-After asks.
+    deadline, though they had twice as long as nearly all answers take; or for as long as a
+    Retry-After asks.
     After `open_s` seconds one probe is sent: if it succeeds the circuit closes, if it fails or
     hangs it stays open as long again. A call that its caller gave up says nothing.
 
@@ -103,6 +109,8 @@ class Circuit:
     Args:
         name: of the deployment, for the log.
         breaker: the options.
+        latency_s: about how long an answer takes at its median, until there was one. None: unknown.
+        timeout_s: the tier's own timeout: a call that reaches it has hung. None: it has none.
     """
 
     __slots__ = (
@@ -114,12 +122,20 @@ class Circuit:
         "_name",
         "_open_until",
         "_probing",
+        "_timeout_s",
+        "_unknown_s",
         "_usual_s",
         "_window",
         "clock",
     )
 
-    def __init__(self, name: str, breaker: Breaker) -> None:
+    def __init__(
+        self,
+        name: str,
+        breaker: Breaker,
+        latency_s: float | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
         self._name = name
         self._breaker = breaker
         self.clock = breaker.clock
@@ -127,6 +143,8 @@ class Circuit:
         self._failed_in_a_row = 0
         self._hung_in_a_row = 0
         self._usual_s = 0.0  # until there was an answer
+        self._unknown_s = _HANGS_UNKNOWN_S if latency_s is None else _HANGS_AT * 2 * latency_s
+        self._timeout_s = math.inf if timeout_s is None else timeout_s
         self._era = 0
         self._open_until: float | None = None  # None: closed
         self._probing = False
@@ -145,7 +163,7 @@ class Circuit:
 
     @property
     def state(self) -> CircuitState:
-        """"closed", "open", or "half_open": it is time for a probe, or one is on its way."""
+        """How it is; "half_open" when it is time for a probe, or one is on its way."""
         until = self._open_until
         if until is None:
             return "closed"
@@ -195,9 +213,11 @@ class Circuit:
     def cut_short(self, permit: int, took_s: float) -> None:
         """The call's deadline struck, after `took_s` seconds.
 
-        It hung if it had the usual time of an answer. Where there was none yet, any time is that.
+        It hung if it had the tier's own timeout, or twice as long as nearly all answers take: a
+        tight budget cuts healthy calls short too, and those that make it are the quick ones.
         """
-        if took_s < self._usual_s or self._is_slow(took_s):
+        usual_s = self._usual_s and _HANGS_AT * self._usual_s
+        if took_s < min(usual_s or self._unknown_s, self._timeout_s) or self._is_slow(took_s):
             self.cancelled(permit, took_s)
         elif permit == self._era:
             self._hung_in_a_row += 1

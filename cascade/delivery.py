@@ -119,14 +119,22 @@ class Lane:
         name: for messages.
         send: what sends a request there.
         breaker: None: it has no circuit.
+        latency_s, timeout_s: the tier's.
     """
 
     __slots__ = ("circuit", "name", "send")
 
-    def __init__(self, name: str, send: TierCall, breaker: Breaker | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        send: TierCall,
+        breaker: Breaker | None,
+        latency_s: float | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
         self.name = name
         self.send = send
-        self.circuit = None if breaker is None else Circuit(name, breaker)
+        self.circuit = None if breaker is None else Circuit(name, breaker, latency_s, timeout_s)
 
 
 class Delivery:

@@ -275,7 +275,13 @@ class Tier:
                 "model='openai:gpt-5-nano', or call=an async function"
             )
         return [
-            Lane(one.name or f"{self.name}-{number}", one.connect(self), self.breaker)
+            Lane(
+                one.name or f"{self.name}-{number}",
+                one.connect(self),
+                self.breaker,
+                self.latency_s,
+                self.timeout_s,
+            )
             for number, one in enumerate(self.deployments or (own,), 1)
         ]
 

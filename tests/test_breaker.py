@@ -226,24 +226,52 @@ def cut(of: Circuit, times: int, took_s: float) -> None:
 
 def test_calls_that_hang_open_it_once_there_are_enough_in_a_row() -> None:
     hung, _ = circuit(min_calls=4)
-    cut(hung, 3, 0.5)
-    succeed(hung)  # an answer between them: it is not dead
-    cut(hung, 3, 0.5)
+    cut(hung, 3, 5.5)
+    hung.succeeded(permit(hung), 2.0)  # an answer between them: it is not dead
+    cut(hung, 3, 5.5)
     fail(hung, 1)  # no answer, and no silence either
     assert hung.closed
-    cut(hung, 1, 0.5)
+    cut(hung, 1, 5.5)
     assert hung.retry_after_s == 10
+
+
+@pytest.mark.parametrize(
+    ("facts", "hangs_s"),
+    [
+        ({}, 5.0),
+        ({"latency_s": 0.5}, 2.0),
+        ({"latency_s": 0.5, "timeout_s": 1.0}, 1.0),
+        ({"timeout_s": 0.01}, 0.01),
+    ],
+)
+def test_how_long_is_hanging_before_there_was_an_answer(
+    facts: dict[str, float], hangs_s: float
+) -> None:
+    of = Circuit("d", Breaker(min_calls=1), **facts)
+    cut(of, 100, hangs_s * 0.99)
+    assert of.state == "closed"
+    cut(of, 1, hangs_s)
+    assert of.state == "open"
+
+
+def test_a_tight_budget_opens_no_circuit_of_a_healthy_endpoint() -> None:
+    """Of its calls a fifth makes 100 ms; what is known of it are those alone."""
+    healthy, _ = circuit(min_calls=3)
+    for _ in range(200):
+        healthy.succeeded(permit(healthy), 0.08)
+        cut(healthy, 9, 0.1)
+    assert healthy.closed
 
 
 def test_a_call_cut_short_before_the_usual_time_of_an_answer_says_nothing() -> None:
     unhurried, _ = circuit(min_calls=3)
     for took_s in (0.8, 1.0, 1.2) * 50:
         unhurried.succeeded(permit(unhurried), took_s)
-    cut(unhurried, 100, 0.5)
+    cut(unhurried, 100, 2.0)
     assert unhurried.closed
-    cut(unhurried, 2, 2.0)
+    cut(unhurried, 2, 3.5)
     assert unhurried.closed
-    cut(unhurried, 1, 2.0)
+    cut(unhurried, 1, 3.5)
     assert unhurried.blocked
 
 
@@ -283,11 +311,11 @@ def test_a_slow_call_that_is_cut_short_fails_once() -> None:
     scale=st.sampled_from([1e-3, 1.0, 60.0]),
 )
 def test_the_usual_time_lies_among_the_times_seen(takes_s: list[float], scale: float) -> None:
-    """Whatever the answers took, ones cut short before the quickest never count."""
+    """Ones cut short before twice the quickest never count, after twice the slowest always."""
     seen, _ = circuit(min_calls=1)
     for took_s in takes_s:
         seen.succeeded(permit(seen), took_s * scale)
-    cut(seen, 1, min(takes_s) * scale * 0.99)
+    cut(seen, 1, min(takes_s) * scale * 2 * 0.99)
     assert seen.closed
-    cut(seen, 1, max(takes_s) * scale * 1.2)
+    cut(seen, 1, max(takes_s) * scale * 2 * 1.2)
     assert seen.blocked

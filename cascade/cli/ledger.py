@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,34 +19,60 @@ from cascade.ledger import Ledger, upgrade
 
 __all__ = ["ledger", "source_of"]
 
+
+@Parameter(name="*", group="With export")
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The options of `cascade ledger export`."""
+
+    runs: Path | None = None
+    """The file that the recorded runs go to."""
+    since: str | None = None
+    """Only calls that started since: how long ago (90m, 12h, 7d, 2w), or a date or time in UTC."""
+    cascade: str | None = None
+    """Only calls of that cascade. Left out: all."""
+    slice_by: str | None = None
+    """What names a call's slice: path, metadata.NAME, or a signal such as task."""
+    by: str | None = None
+    """Whose outcomes count, the first before the others. Left out: audit,grader,user."""
+    strongest: str | None = None
+    """The tier that audits ask. Left out: the last of the cascade in the configuration file."""
+
+
 _DEFAULTS = Common()
+_EXPORTED = Exported()
 
 
 def ledger(
-    action: Literal["info", "upgrade", "prune"] = "info",
+    action: Literal["info", "upgrade", "prune", "export"] = "info",
     *,
     ledger: str | None = None,
     config: Annotated[Path, Parameter(name=["--config", "-c"])] = Path("cascade.toml"),
     days: float | None = None,
+    exported: Exported = _EXPORTED,
     common: Common = _DEFAULTS,
 ) -> int:
-    """Tell what a ledger holds, bring its tables up to date, or delete what is old.
+    """Tell what a ledger holds, bring its tables up to date, delete what is old, or export runs.
 
     ```
     cascade ledger
     cascade ledger upgrade
     cascade ledger prune --days 90
     cascade ledger info --ledger sqlite:other.db --json
+    cascade ledger export --runs runs.jsonl --since 30d --slice-by task
     ```
 
     A SQLite ledger is upgraded by itself when it is next written; one in PostgreSQL waits for
     `cascade ledger upgrade`, for processes of an older release may still use it.
 
+    `export` writes the calls that were judged later as recorded runs, for `cascade tune`, `replay`
+    and `gate`. It ends with 3 when there are none.
+
     Parameters
     ----------
     action
         `info` counts its calls, `upgrade` changes its tables to those of this release, `prune`
-        deletes calls.
+        deletes calls, `export` writes recorded runs.
     ledger
         Its address: sqlite:FILE or postgresql://... Left out: what the configuration file says.
     config
@@ -56,7 +83,16 @@ def ledger(
     configure_logs(common.log_level)
     if (days is not None) != (action == "prune"):
         raise ConfigError("--days goes with prune, as in `cascade ledger prune --days 90`")
+    if (action == "export") != (exported.runs is not None):
+        raise ConfigError("--runs goes with export, as in `cascade ledger export --runs x.jsonl`")
+    if exported.runs is None and exported != _EXPORTED:
+        raise ConfigError(f"{action} takes none of export's options; leave them out")
     source, folder = (ledger, None) if ledger is not None else source_of(config)
+    if exported.runs is not None:
+        from cascade.cli.ledger_export import export
+
+        strongest = _last_tiers(config) if ledger is None else {}
+        return export(source, folder, exported, exported.runs, strongest, common)
     if action == "upgrade":
         before, now = upgrade(source, folder)
         was = "as before" if before == now else f"it was {before}" if before else "it is new"
@@ -89,6 +125,11 @@ def source_of(config: Path) -> tuple[str, Path]:
             "give --ledger"
         )
     return source, config.parent
+
+
+def _last_tiers(config: Path) -> dict[str | None, str]:
+    """By cascade the tier at the top of its ladder."""
+    return {name: table.tiers[-1] for name, table in load(config).tables.cascades.items()}
 
 
 def _facts(source: str, folder: Path | None) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 from cascade.config.mistakes import Mistakes
+from cascade.config.routing import find_function
 from cascade.config.tables import LedgerTable
-from cascade.ledger import JsonLines, Ledger
+from cascade.ledger import JsonLines, Ledger, Redact
 from cascade.observing import Recorder
 
 __all__ = ["build_recorders", "ledger_source"]
@@ -21,12 +22,16 @@ def build_recorders(table: LedgerTable, folder: Path, mistakes: Mistakes) -> lis
     before = mistakes.met
     recorders: list[Recorder] = []
     source = ledger_source(table, mistakes)
+    redact = _redactions(table, folder, mistakes)
+    if mistakes.met > before:
+        return []
     if source is not None:
         with mistakes.at("ledger"):
             recorders.append(
                 Ledger(
                     source,
                     content=table.content,
+                    redact=redact,
                     retention_days=table.retention_days,
                     content_days=table.content_days,
                     folder=folder,
@@ -34,8 +39,16 @@ def build_recorders(table: LedgerTable, folder: Path, mistakes: Mistakes) -> lis
             )
     if table.jsonl is not None:
         with mistakes.at("ledger.jsonl"):
-            recorders.append(JsonLines(folder / table.jsonl, content=table.content))
+            recorders.append(JsonLines(folder / table.jsonl, content=table.content, redact=redact))
     return recorders if mistakes.met == before else []
+
+
+def _redactions(table: LedgerTable, folder: Path, mistakes: Mistakes) -> list[Redact]:
+    found: list[Redact] = []
+    for number, name in enumerate(table.redact):
+        with mistakes.at(f"ledger.redact[{number}]"):
+            found.append(find_function(name, folder))
+    return found
 
 
 def ledger_source(table: LedgerTable, mistakes: Mistakes) -> str | None:

@@ -356,12 +356,14 @@ class LedgerTable(Table):
     """The environment variable that holds the address, where there is a password in it."""
     jsonl: Name | None = None
     """A file that a JSON object a call is appended to; beside a ledger, or in place of one."""
-    content: Literal["none", "answers"] = "none"
-    """Whether the text of "answers" is stored, or "none" of it."""
+    content: Literal["none", "answers", "all"] = "none"
+    """Whether the text of "answers" is stored, "all" of it with the requests, or "none"."""
+    redact: list[FunctionName] = Field(default_factory=list[FunctionName])
+    """Functions "module:function" from text to text, which it goes through before."""
     retention_days: Days | None = None
     """How long calls are kept. Left out: for ever."""
     content_days: Days | None = None
-    """How long the text of answers is kept. Left out: as long as the calls."""
+    """How long that text is kept. Left out: as long as the calls."""
 
 
 class ConfigTables(Table):

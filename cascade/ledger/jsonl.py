@@ -22,7 +22,7 @@ from cascade.ledger.rows import (
     Record,
     Row,
 )
-from cascade.ledger.writing import BackgroundWriter
+from cascade.ledger.writing import BUFFER_BYTES, BackgroundWriter
 from cascade.options import check_count, check_seconds
 from cascade.types import Result
 
@@ -30,6 +30,7 @@ __all__ = ["JsonLines"]
 
 _CHARGE_KEYS: Final = CHARGE_COLUMNS[1:]  # the attempt they belong to is around them
 _VERDICT_KEYS: Final = VERDICT_COLUMNS[1:]
+_TEXTS: Final = ("answer", "value")
 
 
 class JsonLines:
@@ -44,6 +45,7 @@ class JsonLines:
         redact: as for a `Ledger`.
         window_s: as for a `Ledger`.
         buffer: as for a `Ledger`.
+        buffer_bytes: as for a `Ledger`.
 
     Raises:
         ConfigError: the options do not fit together.
@@ -57,9 +59,11 @@ class JsonLines:
         redact: Redact | Iterable[Redact] = (),
         window_s: float = 0.25,
         buffer: int = 50_000,
+        buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
         check_seconds("window_s", window_s)
         check_count("buffer", buffer, least=1)
+        check_count("buffer_bytes", buffer_bytes, least=1)
         self._path = Path(path).absolute()
         if not self._path.parent.is_dir():
             raise ConfigError(f"there is no folder {str(self._path.parent)!r}; make it")
@@ -70,6 +74,7 @@ class JsonLines:
             name=str(self._path),
             window_s=window_s,
             buffer=buffer,
+            buffer_bytes=buffer_bytes,
         )
 
     def record(self, result: Result[Any]) -> None:
@@ -174,13 +179,16 @@ def as_json(record: Record) -> str:
     call: dict[str, Any] = dict(zip(CALL_COLUMNS, record.call, strict=True))
     for labels in ("signals", "metadata"):
         call[labels] = json.loads(call[labels]) if call[labels] else {}
-    answers = {attempt: text for attempt, kind, text in record.contents if kind == "answer"}
+    kept = {(attempt, kind): text for attempt, kind, text in record.contents}
+    sent = next((text for _, kind, text in record.contents if kind == "request"), None)
+    if sent is not None:
+        call["request"] = json.loads(sent)
     call["attempts"] = [
         {
             **dict(zip(ATTEMPT_COLUMNS, row, strict=True)),
             "verdicts": _of_attempt(record.verdicts, row[0], _VERDICT_KEYS),
             "charges": _of_attempt(record.charges, row[0], _CHARGE_KEYS),
-            **({"answer": answers[row[0]]} if row[0] in answers else {}),
+            **{kind: kept[row[0], kind] for kind in _TEXTS if (row[0], kind) in kept},
         }
         for row in record.attempts
     ]

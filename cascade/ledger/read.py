@@ -81,7 +81,7 @@ class Reader:
             cascade, path, tenant: only those. None: all.
             after: only calls whose `seq` is higher.
             limit: so many at most. None: all.
-            with_content: whether attempts come with the text of their answers, if it is stored.
+            with_content: whether the request and the answers come with them, where they are stored.
         """
         wanted = where(since=since, until=until, cascade=cascade, path=path, tenant=tenant)
         left = limit
@@ -153,7 +153,10 @@ class Reader:
                 texts,
             )
             said = _outcomes(connection, ids)
-        return [_call(row, tries.get(row.seq, ()), said.get(row.id, ())) for row in found]
+        return [
+            _call(row, tries.get(row.seq, ()), said.get(row.id, ()), texts.get(row.seq, ()))
+            for row in found
+        ]
 
     def __enter__(self) -> Reader:
         return self
@@ -218,11 +221,9 @@ def _attempts(
             verdicts_of[row[1]].append(StoredVerdict(*row[2:]))
         for row in billed.get(seq, ()):
             charges_of[row[1]].append(StoredCharge(*row[2:]))
-        answers: dict[int, str] = {
-            row.attempt: row.text for row in texts.get(seq, ()) if row.kind == "answer"
-        }
+        kept = {(text.attempt, text.kind): text.text for text in texts.get(seq, ())}
         made[seq] = tuple(
-            _attempt(row, verdicts_of.get(row[1], ()), charges_of.get(row[1], ()), answers)
+            _attempt(row, verdicts_of.get(row[1], ()), charges_of.get(row[1], ()), kept)
             for row in rows
         )
     return made
@@ -232,9 +233,10 @@ def _attempt(
     row: Any,
     judged: Iterable[StoredVerdict],
     billed: Iterable[StoredCharge],
-    answers: Mapping[int, str],
+    kept: Mapping[tuple[int, str], str],
 ) -> StoredAttempt:
-    fields: list[Any] = [*row[1:], tuple(judged), tuple(billed), answers.get(row[1])]
+    texts = [kept.get((row.number, kind)) for kind in ("answer", "value")]
+    fields: list[Any] = [*row[1:], tuple(judged), tuple(billed), *texts]
     return StoredAttempt(*fields)
 
 
@@ -247,10 +249,15 @@ def _outcomes(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Sto
 
 
 def _call(
-    row: Any, tries: tuple[StoredAttempt, ...], said: tuple[StoredOutcome, ...]
+    row: Any,
+    tries: tuple[StoredAttempt, ...],
+    said: tuple[StoredOutcome, ...],
+    texts: Iterable[Any],
 ) -> StoredCall:
     *columns, signals, metadata = row
-    fields: list[Any] = [*columns, _mapping(signals), _mapping(metadata), tries, said]
+    sent = next((text.text for text in texts if text.kind == "request"), None)
+    request = None if sent is None else _mapping(sent)
+    fields: list[Any] = [*columns, _mapping(signals), _mapping(metadata), tries, said, request]
     return StoredCall(*fields)
 
 

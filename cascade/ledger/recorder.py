@@ -13,7 +13,7 @@ from cascade.errors import ConfigError
 from cascade.ledger.content import ContentKept, Converter, Redact
 from cascade.ledger.feedback import outcome_of
 from cascade.ledger.needed import needs_sqlalchemy
-from cascade.ledger.writing import BackgroundWriter
+from cascade.ledger.writing import BUFFER_BYTES, BackgroundWriter
 from cascade.options import check_count, check_seconds
 from cascade.types import Result
 
@@ -34,11 +34,11 @@ class Ledger:
     Calls wait for nothing: rows are written by a thread, a batch at a time. It begins with the
     first call, and what waits is written when the program ends, Ctrl-C included; `close` does so
     earlier. If the disk is full or the database down, calls go on and rows wait, up to `buffer`
-    calls; then the oldest are dropped, counted in `lost` and logged.
+    calls or `buffer_bytes` of content; then the oldest are dropped, counted in `lost` and logged.
 
     Args:
         source: "sqlite:FILE", a file's path, or "postgresql://USER:PASSWORD@HOST/DATABASE".
-        content: "none", or "answers": the text of every answer as well.
+        content: "none"; "answers": the text of every answer as well; or "all": the request too.
         redact: functions `(text) -> text` that content goes through before it is stored. If one
             raises, that text is not stored, and counted in `dropped_contents`.
         retention_days: how long calls are kept. None: for ever.
@@ -46,6 +46,7 @@ class Ledger:
         window_s: how long a call waits at most to be written with others: what a killed process
             may lose.
         buffer: how many calls are held in memory while they cannot be written.
+        buffer_bytes: about how much of their content is.
         folder: where a relative path starts. None: the working directory.
 
     Raises:
@@ -62,6 +63,7 @@ class Ledger:
         content_days: float | None = None,
         window_s: float = 0.25,
         buffer: int = 50_000,
+        buffer_bytes: int = BUFFER_BYTES,
         folder: Path | None = None,
     ) -> None:
         needs_sqlalchemy()
@@ -72,6 +74,7 @@ class Ledger:
         _check_days("content_days", content_days)
         check_seconds("window_s", window_s)
         check_count("buffer", buffer, least=1)
+        check_count("buffer_bytes", buffer_bytes, least=1)
         if content_days is not None and content == "none":
             raise ConfigError('content_days has no effect with content="none"; leave it out')
         self._converter = Converter(content, redact)
@@ -87,6 +90,7 @@ class Ledger:
             name=self._name,
             window_s=window_s,
             buffer=buffer,
+            buffer_bytes=buffer_bytes,
             tidy=None if is_kept_for_ever else lambda: self._prune_some()[1],
         )
 

@@ -53,6 +53,8 @@ class StoredAttempt:
     answered_by: the model that answered, by the provider's own name. None: unknown.
     verdicts: those of composed validators are followed by their parts.
     answer: its text, where content is stored. None: it is not, or there was none.
+    value: what validators made of the answer, as `cascade.policing.comparable` has it, where that
+        differs from its text. "": nothing that can be compared. None: it does not differ.
     """
 
     number: int
@@ -73,6 +75,7 @@ class StoredAttempt:
     verdicts: tuple[StoredVerdict, ...]
     charges: tuple[StoredCharge, ...]
     answer: str | None
+    value: str | None
 
 
 @dataclass(slots=True)
@@ -93,6 +96,8 @@ class StoredCall:
     seq: its number in the ledger, in the order in which calls were stored.
     input_tokens, output_tokens: of all its charges. None: unknown.
     outcomes: what was said of it later, by whom.
+    request: {"messages": [...], "params": {...}} as first sent to a tier, where that is stored.
+        None: it is not, or was not asked for.
     """
 
     seq: int
@@ -118,6 +123,7 @@ class StoredCall:
     metadata: Mapping[str, Any]
     attempts: tuple[StoredAttempt, ...]
     outcomes: tuple[StoredOutcome, ...]
+    request: Mapping[str, Any] | None = None
 
     @property
     def correct(self) -> bool | None:

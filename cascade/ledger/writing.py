@@ -16,17 +16,20 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from cascade.ledger.feedback import Outcome
 from cascade.ledger.forking import survive_forks
+from cascade.ledger.held import Held, Written
 from cascade.ledger.rows import Record
 from cascade.ledger.trouble import Trouble
 from cascade.logs import warn
 from cascade.types import Result
 
-__all__ = ["BackgroundWriter", "Item", "Store"]
+__all__ = ["BUFFER_BYTES", "BackgroundWriter", "Item", "Store"]
 
 Item: TypeAlias = Result[Any] | Outcome
-Written: TypeAlias = Record | Outcome
 
 BATCH: Final = 1_000
+BATCH_BYTES: Final = 16 * 1024 * 1024
+BUFFER_BYTES: Final = 256 * 1024 * 1024
+_TAKE_IN_EVERY_S: Final = 0.25
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 5.0
 _TIDY_EVERY_S: Final = 3600.0
@@ -70,6 +73,7 @@ class BackgroundWriter:
         name: of the ledger, for logs.
         window_s: seconds that a result waits at most for others to be stored with it.
         buffer: how many results are held while they cannot be stored.
+        buffer_bytes: about how many bytes of their content are.
         tidy: some of what is to be done about once an hour, such as deleting what is old; it
             returns whether more is left to do. None: nothing.
 
@@ -86,6 +90,7 @@ class BackgroundWriter:
         name: str,
         window_s: float,
         buffer: int,
+        buffer_bytes: int = BUFFER_BYTES,
         tidy: Callable[[], bool] | None = None,
     ) -> None:
         self._store = store
@@ -93,6 +98,7 @@ class BackgroundWriter:
         self._name = name
         self._window_s = window_s
         self._buffer = buffer
+        self._buffer_bytes = buffer_bytes
         self._tidy = tidy
         self._renew()
         survive_forks(self)
@@ -102,7 +108,7 @@ class BackgroundWriter:
         self.lock = threading.Lock()
         self._trouble = Trouble(self._name)
         self._queue: deque[Item] = deque()
-        self._backlog: deque[Written] = deque()
+        self._backlog = Held()
         self._wake_at = 0  # the length of the queue above which somebody has to look at it
         self._bell = threading.Event()
         self._end = threading.Event()
@@ -225,16 +231,24 @@ class BackgroundWriter:
             if not end.is_set():
                 self._wake_at = self._room()
             if not is_stored:
-                end.wait(wait_s)
+                self._wait(wait_s, end)
                 wait_s = min(_LONGEST_WAIT_S, 2 * wait_s)
             elif self.pending < BATCH:
                 return
 
+    def _wait(self, wait_s: float, end: threading.Event) -> None:
+        """Wait before the next try. What comes in meanwhile becomes rows, whose size is known."""
+        until = time.monotonic() + wait_s
+        while (left_s := until - time.monotonic()) > 0:
+            if end.wait(min(left_s, _TAKE_IN_EVERY_S)):
+                return
+            with self.lock:
+                self._take_in()
+
     def _write_batch(self) -> bool:
         """Store some of what waits. Returns False when it could not be, and waits on."""
         self._take_in()
-        backlog = self._backlog
-        batch = [backlog.popleft() for _ in range(min(BATCH, len(backlog)))]
+        batch = self._backlog.take(BATCH, BATCH_BYTES)
         parts = [batch] if batch else []
         while parts:
             part = parts.pop()
@@ -257,7 +271,7 @@ class BackgroundWriter:
     def _put_back(self, parts: Sequence[Sequence[Written]]) -> None:
         """Have parts, the last of them first, wait again in front of all others."""
         for part in parts:
-            self._backlog.extendleft(reversed(part))
+            self._backlog.put_back(part)
         self._wake_at = self._room()
         self._again = True
 
@@ -279,7 +293,7 @@ class BackgroundWriter:
         return [part[half:], part[:half]]
 
     def _take_in(self) -> None:
-        """Turn what was put into rows."""
+        """Turn what was put into rows, and drop the oldest where they hold too much."""
         queue, backlog = self._queue, self._backlog
         for _ in range(len(queue)):
             try:
@@ -293,6 +307,8 @@ class BackgroundWriter:
                 backlog.append(self._convert(item))
             except Exception as error:
                 self._trouble.lose(1, type(error).__name__)
+            while backlog.bytes > self._buffer_bytes and len(backlog) > 1:
+                self._drop(self.pending - 1, "buffer_full")
 
     def _drop(self, most: int, cause: str) -> None:
         """Drop the oldest until no more than so many wait."""

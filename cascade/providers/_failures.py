@@ -53,7 +53,8 @@ _TOO_LONG_TEXT: Final = re.compile(
     r"|exceeds the maximum (number of|allowed) (input )?tokens|longer than the model",
     re.I,
 )
-_CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+# With more than four digits it is rather a key or a number of the caller's that is quoted.
+_CODE: Final = re.compile(r"(?!(?:.*\d){5})[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 # What an error inside a 200 stands for, where it does not carry a status of its own.
 _STATUS_OF_CODE: Final[Mapping[str, int]] = {

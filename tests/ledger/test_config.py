@@ -49,6 +49,27 @@ def test_all_cascades_of_a_file_are_recorded(tmp_path: Path) -> None:
     assert len((tmp_path / "calls.jsonl").read_text().splitlines()) == 2
 
 
+def test_content_is_redacted_by_functions_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "ledger_redactions.py").write_text(
+        "def nameless(text):\n    return text.replace('Ada', '[name]')\n", encoding="utf-8"
+    )
+    options = 'content = "all"\nredact = ["ledger_redactions:nameless"]'
+    config = load(written(tmp_path, f'url = "sqlite:ledger.db"\njsonl = "calls.jsonl"\n{options}'))
+    anyio.run(config.cascade("one").run, "Hello Ada")
+    for recorder in config.recorders(Mistakes("")):
+        assert isinstance(recorder, Ledger | JsonLines)
+        assert recorder.close()
+    with Ledger.open_for_reading(tmp_path / "ledger.db") as reader:
+        (call,) = reader.calls(with_content=True)
+    assert call.request is not None
+    assert call.request["messages"] == [{"role": "user", "content": "Hello [name]"}]
+    line = json.loads((tmp_path / "calls.jsonl").read_text())
+    assert (line["request"], line["attempts"][0]["answer"]) == (
+        call.request,
+        call.attempts[0].answer,
+    )
+
+
 @pytest.mark.parametrize(
     ("ledger", "place", "message"),
     [
@@ -62,7 +83,11 @@ def test_all_cascades_of_a_file_are_recorded(tmp_path: Path) -> None:
         ('jsonl = "no/such/calls.jsonl"', "ledger.jsonl", "no folder"),
         ('jsonl = "x"\nretention_days = 3', "ledger.retention_days", "no effect without url"),
         ('url = "sqlite:x.db"\ncontent_days = 3', "ledger", "content_days has no effect"),
-        ('url = "sqlite:x.db"\ncontent = "all"', "ledger.content", "'answers'"),
+        ('url = "sqlite:x.db"\ncontent = "some"', "ledger.content", "'answers'"),
+        ('url = "sqlite:x.db"\nredact = ["x:y"]', "ledger.redact[0]", "cannot be imported"),
+        ('url = "sqlite:x.db"\nredact = ["json:y"]', "ledger.redact[0]", "no function 'y'"),
+        ('url = "sqlite:x.db"\nredact = ["json"]', "ledger.redact[0]", "'module:function'"),
+        ('url = "sqlite:x.db"\nredact = ["json:dumps"]', "ledger", "redact has no effect"),
         ('url = "sqlite:x.db"\nretention_days = 0', "ledger.retention_days", "greater than 0"),
     ],
 )

@@ -365,13 +365,14 @@ class TestRetention:
         ("sqlite:no/such/folder/x.db", {}, "no folder"),
         ("mysql://u:hunter2@h/d", {}, "begins with 'mysql'"),
         ("postgresql://u:hunter2@h:port/d", {}, "cannot be read"),
-        ("sqlite:x.db", {"content": "all"}, "content='all'"),
+        ("sqlite:x.db", {"content": "some"}, "content='some'"),
         ("sqlite:x.db", {"redact": str.upper}, "redact has no effect"),
         ("sqlite:x.db", {"content": "answers", "redact": ["x"]}, "a redaction is a str"),
         ("sqlite:x.db", {"content_days": 1}, "content_days has no effect"),
         ("sqlite:x.db", {"retention_days": 0}, "retention_days=0"),
         ("sqlite:x.db", {"window_s": -1}, "window_s=-1"),
         ("sqlite:x.db", {"buffer": 0}, "buffer=0"),
+        ("sqlite:x.db", {"buffer_bytes": 0}, "buffer_bytes=0"),
     ],
 )
 def test_options_that_cannot_work(source: str, options: Any, message: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from cascade.ledger.feedback import Outcome
+from cascade.ledger.held import Held
 from cascade.ledger.rows import Record, record_of
 from cascade.ledger.writing import BATCH, BackgroundWriter
 from tests.ledger.support import result
@@ -150,6 +151,73 @@ def test_the_oldest_are_dropped_when_the_buffer_is_full() -> None:
     assert written.flush(30)
     assert shelf.ids == ["c", "d", "e"]
     written.close(30)
+
+
+def record_with(id: str, characters: int) -> Record:
+    record = record_of(result(id))
+    record.contents.append((0, "answer", "x" * characters))
+    return record
+
+
+def test_the_oldest_are_dropped_when_their_content_is_too_much() -> None:
+    shelf = Shelf(failures=10**9)
+    held = BackgroundWriter(
+        shelf,
+        lambda told: record_with(told.id, 40),
+        name="shelf",
+        window_s=3600.0,
+        buffer=1000,
+        buffer_bytes=100,
+    )
+    for _ in range(2):
+        put(held, "a", "b", "c", "d")
+        assert not held.flush(0)
+        assert held.pending == 2
+    assert held.lost == 6
+    shelf.failures = 0
+    assert held.flush(30)
+    assert shelf.ids == ["c", "d"]
+    held.close(30)
+
+
+def test_a_call_of_any_size_is_stored_when_it_is_alone() -> None:
+    shelf = Shelf()
+    big = BackgroundWriter(
+        shelf,
+        lambda told: record_with(told.id, 1000),
+        name="shelf",
+        window_s=3600.0,
+        buffer=1000,
+        buffer_bytes=100,
+    )
+    put(big, "a")
+    assert big.close(30)
+    assert (shelf.ids, big.lost) == (["a"], 0)
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 50)), max_size=30),
+    st.integers(1, 10),
+    st.integers(1, 100),
+)
+def test_what_is_held_is_always_weighed(
+    steps: list[tuple[bool, int]], most: int, most_bytes: int
+) -> None:
+    held = Held()
+    expected: list[int] = []
+    for number, (is_put, size) in enumerate(steps):
+        if is_put:
+            held.append(record_with(str(number), size))
+            expected.append(size)
+        else:
+            taken = held.take(most, most_bytes)
+            assert len(taken) <= most
+            del expected[: len(taken)]
+            if number % 2:
+                held.put_back(taken)
+                sizes = [len(one.contents[0][2]) for one in taken if isinstance(one, Record)]
+                expected[:0] = sizes
+        assert (len(held), held.bytes) == (len(expected), sum(expected))
 
 
 def test_what_is_lost_is_logged_without_content() -> None:

@@ -210,7 +210,7 @@ def test_an_unknown_model_is_mended_by_its_name() -> None:
 
 @pytest.mark.parametrize(
     "code",
-    ["two words", "", "x" * 65, "sk\n", 5, None, ["a"], {"a": 1}, "_x", "ключ"],
+    ["two words", "", "x" * 65, "sk\n", 5, None, ["a"], {"a": 1}, "_x", "ключ", "sk-12345"],
     ids=lambda code: repr(code)[:12],
 )
 def test_what_is_no_short_code_is_not_shown(code: Any) -> None:

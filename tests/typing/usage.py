@@ -3,13 +3,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, assert_type
 
 from cascade import Answer, Cascade, Context, Path, Price, Result, Tier, cascade, validator
+from cascade.observing import Recorder, Tracer
+from cascade.telemetry import OpenTelemetry, Prometheus
 from cascade.validators import finish_reason, length
 
 small = Tier("small", model="openai:gpt-5-nano", price=Price(input=0.05, output="0.40"))
 large = Tier("large", call=lambda request: answer_for(str(request)))
+listed = Tier("listed", model="openai:gpt-5-nano", price="auto", first_token_s=2.0)
+
+
+class Notes:
+    def record(self, result: Result[Any]) -> None:
+        assert_type(result.accepted, bool)
+
+
+watched = Cascade(tiers=[small], observers=[Notes(), OpenTelemetry(), Prometheus()])
+recorder: Recorder = OpenTelemetry()
+tracer: Tracer = OpenTelemetry()
 
 
 async def answer_for(text: str) -> Answer[str]:
@@ -59,6 +73,13 @@ async def check() -> None:
     assert_type(await plain("x", urgent=True), int)
     assert_type(await plain.run("x"), Result[int])
     assert_type(await plain.on("fast")("x"), int)
+    assert_type(await plain.tagged(user=7).given(stakes="high")("x", urgent=True), int)
+    assert_type(
+        (await bare.given(task="lookup").tagged(team="x").run("x")).metadata, Mapping[str, Any]
+    )
+    assert_type(await Desk().triage.tagged(user=7).given(vip=True)("x", limit=2), str)
+    told = await watched.run("x", signals={"stakes": "high", "seen": None}, metadata={"user": 7})
+    assert_type(told, Result[Any])
     assert_type(await bare("x"), Any)
     assert_type(await exact("x"), dict[str, int])
     assert_type((await exact.run("x")).value, dict[str, int])
@@ -76,5 +97,9 @@ async def mistakes() -> None:
     await plain("x", "y", "z")  # type: ignore[call-arg,arg-type]  # pyright: ignore[reportCallIssue]
     await Desk.triage("x")  # type: ignore[arg-type,call-arg]  # pyright: ignore[reportCallIssue]
     await Desk().triage(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await plain.given(stakes=["high"])("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await plain.tagged("x")  # type: ignore[call-arg,misc]  # pyright: ignore[reportCallIssue]
+    Tier("x", price="auto?")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Cascade(tiers=[small], observers=[small])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     Path(budget=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Cascade(tiers=["small"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
