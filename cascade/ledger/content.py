@@ -107,7 +107,7 @@ class Converter:
         if isinstance(value, str):
             return self._redacted(value)
         if isinstance(value, Mapping):
-            mapping = cast("Mapping[Any, Any]", value)
+            mapping: Mapping[Any, Any] = value  # pyright: ignore[reportUnknownVariableType]
             return {
                 str(key): one if key in _STRUCTURE and isinstance(one, str) else self._plain(one)
                 for key, one in mapping.items()
