@@ -1,0 +1,147 @@
+"""`cascade learn`: a router from recorded runs, and whether it is worth it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cascade.learn import LearnedRouter
+from tests.cli.conftest import ROOT, Cli, environment
+from tests.learn.support import TIERS, examples, queries, write_runs
+
+RULES = """
+[tiers.small]
+model = "simulated:sim-small"
+price = { input = 1, output = 1 }
+
+[tiers.large]
+model = "simulated:sim-large"
+price = { input = 10, output = 10 }
+
+[cascades.c]
+tiers = ["small", "large"]
+rules = [{ name = "long", when = { chars = ">50" }, first = "large" }]
+"""
+
+
+def learn(cli: Cli, *more: str) -> Any:
+    return cli("learn", "--from", "runs.jsonl", "--prompts", "prompts.jsonl", "--tiers",
+               "small,large", *more)  # fmt: skip
+
+
+def test_a_router_that_is_worth_it(cli: Cli, tmp_path: Path) -> None:
+    write_runs(tmp_path, examples())
+    done = learn(cli, "-o", "router.json", "--date", "2026-05-01")
+    assert done.code == 0
+    assert "Worth it." in done.out
+    assert "always small" in done.out
+    assert "wrote router.json" in done.err
+    router = LearnedRouter.load("router.json")
+    hard = [text for text, is_hard in queries(200, seed=4) if is_hard]
+    sent = [router.choose({}, text, TIERS).first == "large" for text in hard]
+    assert sum(sent) > 0.6 * len(hard)
+    facts = router.model.facts
+    assert (facts["date"], facts["queries"]) == ("2026-05-01", 400)
+    assert facts["held_out"]["apgr"] > 0.7
+
+
+def test_one_that_is_not_is_called_so_and_not_written(cli: Cli, tmp_path: Path) -> None:
+    """No word tells which queries are hard."""
+    noise = examples(lead=0.4)
+    shuffled = noise.correct[1:] + noise.correct[:1]
+    write_runs(tmp_path, replace(noise, correct=shuffled))
+    done = learn(cli, "-o", "router.json")
+    assert done.code == 1
+    assert "Not worth it: " in done.out
+    assert "router.json is not written" in done.err
+    assert not Path("router.json").exists()
+    assert learn(cli, "-o", "router.json", "--anyway").code == 1
+    assert LearnedRouter.load("router.json").model.facts["held_out"]["worth_it"] is False
+
+
+def test_the_same_as_json_beside_rules(cli: Cli, tmp_path: Path) -> None:
+    write_runs(tmp_path, examples())
+    Path("cascade.toml").write_text(RULES)
+    done = learn(cli, "--json", "--config", "cascade.toml")
+    found = json.loads(done.out)
+    assert found["worth_it"] is True
+    assert [route["name"] for route in found["routes"]] == [
+        "learned router",
+        "always small",
+        "always large",
+        "rules",
+    ]
+    assert found["queries"] == 400
+    assert 0 <= found["apgr_low"] <= found["apgr"] <= 1.2
+    assert len(found["curve"]) == 11
+
+
+def test_judging_has_to_be_paid_from_the_saving(cli: Cli, tmp_path: Path) -> None:
+    write_runs(tmp_path, examples())
+    done = learn(cli, "--validators-usd", "1")
+    assert done.code == 1
+    assert "Not worth it" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tiers", "small,large"], "give recorded runs in --from"),
+        (["--from", "runs.jsonl", "--tiers", "small"], "two tiers or more"),
+        (["--from", "runs.jsonl", "--tiers", "small,huge"], "hold nothing of 'huge'"),
+        (["--from", "runs.jsonl", "--tiers", "small,large"], "no query has both a prompt"),
+        (["--from", "none.jsonl", "--tiers", "small,large"], "none.jsonl"),
+        (["--from", "runs.jsonl", "--tiers", "a=small,a=large"], "names a tier twice"),
+    ],
+    ids=["runs", "one", "unknown", "prompts", "file", "twice"],
+)
+def test_mistakes_name_their_mend(
+    cli: Cli, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    write_runs(tmp_path, examples(60))
+    done = cli("learn", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
+def test_the_package_it_needs_is_named_where_it_is_missing(tmp_path: Path) -> None:
+    write_runs(tmp_path, examples(60))
+    script = (
+        "import sys; sys.modules['sklearn'] = None\n"
+        "from cascade.cli.app import run_command\n"
+        "print(run_command(['learn', '--from', 'runs.jsonl', '--prompts', 'prompts.jsonl',"
+        " '--tiers', 'small,large']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "2"
+    assert 'pip install "cascade-engine[learn]"' in done.stderr
+
+
+def test_a_router_at_work_needs_no_package() -> None:
+    script = (
+        "import sys\n"
+        "for name in ('sklearn', 'numpy', 'scipy', 'httpx'): sys.modules[name] = None\n"
+        "from cascade.learn import LearnedRouter; print('ok')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.stderr) == ("ok", "")
