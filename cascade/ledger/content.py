@@ -87,7 +87,7 @@ class Converter:
             self.dropped += 1
         else:
             if text is not None:
-                record.contents.append((attempt, kind, text))
+                record.contents.append((attempt, kind, _storable(text)))
 
     def _redacted(self, text: str) -> str:
         """The text as it may be stored. Raises whatever keeps it from being stored."""
@@ -119,6 +119,11 @@ class Converter:
         if isinstance(value, float):
             return value if math.isfinite(value) else None
         return self._redacted(str(value))
+
+
+def _storable(text: str) -> str:
+    """Text that every database takes: no NUL character, no half of a surrogate pair."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _text_of(answer: Answer[Any]) -> str | None:

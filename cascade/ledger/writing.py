@@ -272,6 +272,7 @@ class BackgroundWriter:
         """Have parts, the last of them first, wait again in front of all others."""
         for part in parts:
             self._backlog.put_back(part)
+        self._drop_bytes()
         self._wake_at = self._room()
         self._again = True
 
@@ -307,8 +308,7 @@ class BackgroundWriter:
                 backlog.append(self._convert(item))
             except Exception as error:
                 self._trouble.lose(1, type(error).__name__)
-            while backlog.bytes > self._buffer_bytes and len(backlog) > 1:
-                self._drop(self.pending - 1, "buffer_full")
+            self._drop_bytes()
 
     def _drop(self, most: int, cause: str) -> None:
         """Drop the oldest until no more than so many wait."""
@@ -318,6 +318,11 @@ class BackgroundWriter:
             except IndexError:  # stored in the meantime
                 continue
             self._trouble.lose(1, cause)
+
+    def _drop_bytes(self) -> None:
+        """Drop the oldest until their content is no more than may wait, or one is left."""
+        while self._backlog.bytes > self._buffer_bytes and len(self._backlog) > 1:
+            self._drop(self.pending - 1, "buffer_full")
 
     def _tidy_up(self, end: threading.Event) -> None:
         if self._tidy is None or time.monotonic() < self._tidy_at:
