@@ -1,0 +1,129 @@
+"""`cascade replay`: what a policy would have answered and cost on recorded runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from cascade.cli.codes import ExitCode
+from cascade.cli.output import Common, as_json, configure_logs, write
+from cascade.cli.recorded import Filters, listed, read
+from cascade.errors import ConfigError
+from cascade.options import check_seconds
+from cascade.policy import Policy
+
+if TYPE_CHECKING:
+    from cascade.evals.runs import Runs
+
+__all__ = ["replay"]
+
+_COMMON = Common()
+_FILTERS = Filters()
+
+
+def replay(
+    *runs: Path,
+    policy: Annotated[Path | None, Parameter(name=["--policy", "-p"])] = None,
+    ladder: str | None = None,
+    threshold: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    budget: Annotated[float | None, Parameter(name=["--budget-s", "--budget"])] = None,
+    seed: int = 0,
+    filters: Filters = _FILTERS,
+    common: Common = _COMMON,
+) -> int:
+    """Show what a policy would have answered and cost on recorded runs. Nothing is sent anywhere.
+
+    The decisions are the ones the policy would take live: after each answer it sees the signals
+    of the tiers asked so far and no more.
+
+    ```
+    cascade tune runs.jsonl.gz --tiers small,large --target 0.98 -o policy.json
+    cascade replay other-runs.jsonl.gz --policy policy.json
+    cascade replay runs.jsonl.gz --ladder small,large --threshold p_true=0.8 --budget-s 2
+    ```
+
+    Parameters
+    ----------
+    runs
+        Files of recorded runs: JSON Lines, gzipped or not.
+    policy
+        A policy file of `cascade tune`.
+    ladder
+        Tiers separated by commas, to try instead of a policy.
+    threshold
+        signal=0.9 for every rung of --ladder but the last, or tier:signal=0.9 for one.
+    budget
+        Seconds that a query may take, by the recorded latencies.
+    seed
+        Of the bootstrap intervals.
+    """
+    configure_logs(common.log_level)
+    check_seconds("--budget-s", budget)
+    if (policy is None) == (ladder is None):
+        raise ConfigError("give either --policy FILE or --ladder small,large")
+    if threshold and ladder is None:
+        raise ConfigError("--threshold goes with --ladder; a policy has its own")
+    from cascade.evals.measures import figures
+    from cascade.evals.replay import replay as replayed
+
+    if policy is not None:
+        chosen, recorded = _by_policy(runs, policy, filters)
+    else:
+        chosen, recorded = _by_ladder(runs, listed(ladder or ""), threshold, filters)
+    found = figures(recorded, replayed(chosen, recorded, budget), chosen.strong, seed)
+    found = {"policy": chosen.sha256(), "dropped": recorded.dropped, "budget_s": budget, **found}
+    write(as_json(found, indent=2) if common.json else _told(found))
+    return ExitCode.OK
+
+
+def _by_policy(runs: Sequence[Path], file: Path, filters: Filters) -> tuple[Policy, Runs]:
+    policy = Policy.load(file)
+    signals = tuple(policy.signals)
+    by = policy.slice_by
+    return policy, read(runs, filters, tiers=policy.tiers, signals=signals, slice_by=by)
+
+
+def _by_ladder(
+    runs: Sequence[Path], ladder: Sequence[str], texts: Sequence[str], filters: Filters
+) -> tuple[Policy, Runs]:
+    from cascade.evals.explicit import ladder_policy, read_thresholds
+
+    thresholds = read_thresholds(texts, ladder)
+    signals = tuple({signal: None for signal, _ in thresholds.values()})
+    recorded = read(runs, filters, tiers=ladder, signals=signals, slice_by=None)
+    return ladder_policy(recorded, ladder, thresholds), recorded
+
+
+def _told(found: Mapping[str, Any]) -> str:
+    """The figures, for people."""
+    from cascade.evals.card import lines_up
+
+    whole = (
+        f"{found['n']} queries: {found['accuracy']:.2%} right, "
+        f"{_share(found['quality_vs_strong'])} of the strong tier's, "
+        f"at {_share(found['relative_cost'])} of its cost "
+        f"(${found['mean_cost_usd']:.3g} a query); {found['escalation_rate']:.1%} escalated"
+    )
+    lines = [whole, ""]
+    rows = [("", "right", "cost", "answered")]
+    rows.append(("this policy", f"{found['accuracy']:.2%}", _share(found["relative_cost"]), ""))
+    if (mixture := found["mixture_accuracy"]) is not None:
+        rows.append(("best random mix", f"{mixture:.2%}", _share(found["relative_cost"]), ""))
+    for tier, one in found["single_tiers"].items():
+        share = _share(found["by_tier"][tier]["answered"])
+        rows.append((tier, f"{one['accuracy']:.2%}", _share(one["relative_cost"]), share))
+    lines += lines_up(rows)
+    if found["by_slice"]:
+        parts = [("slice", "queries", "right", "of strong", "cost")]
+        for name, one in found["by_slice"].items():
+            vs, cost = _share(one["quality_vs_strong"]), _share(one["relative_cost"])
+            parts.append((name, str(one["n"]), f"{one['accuracy']:.2%}", vs, cost))
+        lines += ["", *lines_up(parts)]
+    return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

@@ -1,0 +1,89 @@
+"""Policies by hand: a fixed ladder that accepts an answer when a signal is at a threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cascade.errors import ConfigError
+from cascade.evals.runs import Runs
+from cascade.policy import HINGES, AnswerModel, Feature, NextTier, Policy, StateModel
+
+__all__ = ["ladder_policy", "read_thresholds"]
+
+_NEVER = -100.0
+"""The weight of a missing signal: abstaining is not passing."""
+
+
+def read_thresholds(texts: Sequence[str], ladder: Sequence[str]) -> dict[str, tuple[str, float]]:
+    """`signal=0.9` for every tier but the last, `tier:signal=0.9` for one; by tier.
+
+    Raises:
+        ConfigError: a text is none of these, or a tier has two thresholds or none.
+    """
+    found: dict[str, tuple[str, float]] = {}
+    for text in sorted(texts, key=lambda text: ":" not in text):
+        left, _, number = text.rpartition("=")
+        tier, _, signal = left.rpartition(":")
+        try:
+            value = float(number)
+        except ValueError:
+            value = float("nan")
+        if not signal or np.isnan(value):
+            raise ConfigError(
+                f"the threshold {text!r} is not understood; write signal=0.9, or tier:signal=0.9"
+            )
+        if tier and tier not in ladder[:-1]:
+            raise ConfigError(
+                f"the threshold {text!r} is for no rung that has another after it; those are "
+                f"{', '.join(ladder[:-1]) or 'none'}"
+            )
+        if tier in found:
+            raise ConfigError(f"the tier {tier!r} has two thresholds; a rung goes by one signal")
+        targets = [tier] if tier else [other for other in ladder[:-1] if other not in found]
+        found.update(dict.fromkeys(targets, (signal, value)))
+    if bare := [tier for tier in ladder[:-1] if tier not in found]:
+        raise ConfigError(
+            f"the tier {', '.join(bare)} has no threshold; add --threshold signal=0.9"
+        )
+    return found
+
+
+def ladder_policy(
+    runs: Runs, ladder: Sequence[str], thresholds: Mapping[str, tuple[str, float]]
+) -> Policy:
+    """Accept a rung's answer if its signal is at the threshold and its schema is right.
+
+    The last rung's answer is accepted as it is. A missing signal escalates.
+
+    Args:
+        runs: for the mean costs.
+        ladder: the tiers, in the order in which they are asked; the last is the strong one.
+        thresholds: signal and lowest accepted value, by tier.
+    """
+    cost = np.average(runs.cost_usd, axis=0, weights=runs.weights)
+    states: dict[str, StateModel] = {}
+    for i, tier in enumerate(ladder):
+        name = ">".join(ladder[: i + 1])
+        if i == len(ladder) - 1:
+            states[name] = StateModel((), {tier: AnswerModel({"": [0.0]})}, {})
+            continue
+        signal, value = thresholds[tier]
+        features = (Feature(tier, "number", signal, mean=value), Feature(tier, "missing", signal))
+        gain = [0.5, -1.0, *[0.0] * (1 + len(HINGES))]  # go on where the probability is below 0.5
+        states[name] = StateModel(
+            features,
+            {tier: AnswerModel({"": [0.0, 1.0, _NEVER]})},
+            {ladder[i + 1]: NextTier({"": gain}, (0.0, 0.0))},
+        )
+    return Policy(
+        tiers=tuple(ladder),
+        strong=ladder[-1],
+        signals={signal: "number" for signal, _ in thresholds.values()},
+        slice_by=runs.slice_by,
+        price=0.0,
+        start={"": ladder[0]},
+        mean_cost_usd={tier: float(cost[runs.column(tier)]) for tier in ladder},
+        states=states,
+    )

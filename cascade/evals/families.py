@@ -1,0 +1,180 @@
+"""The kinds of policy that tuning chooses from, and what they do with queries not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from cascade.evals.answers import fit_answers, folds_of
+from cascade.evals.induction import induced, own_slices
+from cascade.evals.ladders import fit_ladders
+from cascade.evals.replay import replay
+from cascade.evals.runs import Floats, Ints, Runs
+from cascade.policy import Policy
+
+__all__ = [
+    "Curve",
+    "Family",
+    "Ladder",
+    "cross_validated",
+    "families",
+    "price_grid",
+    "rising",
+    "useful_tiers",
+]
+
+PRICES: Final = 48
+"""How many prices are tried."""
+_DEAREST, _CHEAPEST = 4.0, 0.01  # in probability per the strong tier's mean cost
+
+
+_SAME_COST: Final = 1.02
+
+
+class Family(Protocol):
+    """Policies for a whole range of prices."""
+
+    def policy(self, price: int) -> Policy:
+        """The policy of the price with this index."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """What policies may do.
+
+    Attributes:
+        tiers: cheapest first.
+        strong: what quality and cost are measured against.
+        max_asks: how many tiers one query may ask.
+    """
+
+    tiers: tuple[str, ...]
+    strong: str
+    max_asks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What the policies of all prices did with queries that they were not fitted on.
+
+    Attributes:
+        correct: a row a query, a column a price.
+        cost_usd: the same.
+    """
+
+    correct: Floats
+    cost_usd: Floats
+
+    def quality(self, weights: Floats) -> Floats:
+        """The weighted mean by price, which never falls as the price of a dollar does."""
+        return rising(weights @ self.correct / weights.sum())
+
+    def cost(self, weights: Floats) -> Floats:
+        """The weighted mean by price in USD, which never falls either."""
+        return rising(weights @ self.cost_usd / weights.sum())
+
+
+def useful_tiers(runs: Runs, strong: str) -> tuple[str, ...]:
+    """The tiers by rising cost, without those that another one plainly beats at their own price.
+
+    Fewer states to choose from are fewer to choose wrongly. A tier goes when one that costs no
+    more is better by two standard errors, and in no slice with queries enough is worse. The
+    strong tier stays.
+    """
+    cost = np.average(runs.cost_usd, axis=0, weights=runs.weights)
+    order = sorted(runs.tiers, key=lambda tier: float(cost[runs.column(tier)]))
+    kept: list[str] = []
+    for tier in order:
+        mine = runs.column(tier)
+        rivals = [
+            runs.column(other)
+            for other in order
+            if other != tier and cost[runs.column(other)] <= cost[mine] * _SAME_COST
+        ]
+        if tier == strong or not any(_beats(runs, other, mine) for other in rivals):
+            kept.append(tier)
+    return tuple(kept)
+
+
+def _beats(runs: Runs, one: int, other: int) -> bool:
+    lead = runs.correct[:, one] - runs.correct[:, other]
+    w = runs.weights / runs.weights.sum()
+    mean = float(w @ lead)
+    if mean <= 2 * float(np.sqrt(w**2 @ (lead - mean) ** 2)):
+        return False
+    return all(float(w[rows] @ lead[rows]) >= 0 for rows in own_slices(runs).values())
+
+
+def price_grid(strong_cost_usd: float) -> Floats:
+    """The prices that are tried, in probability per USD, falling: from thrift to no care."""
+    relative = np.append(np.geomspace(_DEAREST, _CHEAPEST, PRICES - 1), 0.0)
+    prices: Floats = relative / strong_cost_usd
+    return prices
+
+
+def families(runs: Runs, ladder: Ladder, prices: Floats, folds: Ints) -> dict[str, Family]:
+    """Every kind of policy, fitted on these runs."""
+    answered = fit_answers(runs, ladder.tiers, ladder.strong, ladder.max_asks, folds)
+    best = induced(answered, prices)
+    last = induced(answered, prices, last_only=True)
+    return {
+        "expected gain, best of the asked": best,
+        "expected gain, last asked": last,
+        "thresholds, best of the asked": fit_ladders(best),
+        "thresholds, last asked": fit_ladders(last),
+    }
+
+
+def cross_validated(
+    runs: Runs, ladder: Ladder, prices: Floats, folds: int, seed: int, repeats: int = 1
+) -> Mapping[str, Curve]:
+    """Every query through policies of each family that were tuned on the other folds.
+
+    With several `repeats` each query's figures are means over as many ways to fold.
+    """
+    found = [_cross_validated(runs, ladder, prices, folds, seed + 7 * i) for i in range(repeats)]
+    return {
+        name: Curve(
+            np.asarray(np.mean([curves[name].correct for curves in found], axis=0), np.float64),
+            np.asarray(np.mean([curves[name].cost_usd for curves in found], axis=0), np.float64),
+        )
+        for name in found[0]
+    }
+
+
+def _cross_validated(
+    runs: Runs, ladder: Ladder, prices: Floats, folds: int, seed: int
+) -> Mapping[str, Curve]:
+    outer = folds_of(runs, folds, seed)
+    curves: dict[str, Curve] = {}
+    for fold in range(folds):
+        held = np.flatnonzero(outer == fold)
+        train = runs.take(np.flatnonzero(outer != fold))
+        test = runs.take(held)
+        fitted = families(train, ladder, prices, folds_of(train, folds, seed + 1))
+        for name, family in fitted.items():
+            empty = np.zeros((len(runs), len(prices)))
+            curve = curves.setdefault(name, Curve(empty, empty.copy()))
+            for i in range(len(prices)):
+                outcomes = replay(family.policy(i), test)
+                curve.correct[held, i] = outcomes.correct
+                curve.cost_usd[held, i] = outcomes.cost_usd
+    return curves
+
+
+def rising(values: Floats) -> Floats:
+    """The closest values that never fall: the mean of each stretch that does."""
+    blocks: list[tuple[float, int]] = []
+    for value in values.tolist():
+        block = (float(value), 1)
+        while blocks and blocks[-1][0] > block[0]:
+            mean, count = blocks.pop()
+            total = count + block[1]
+            block = ((mean * count + block[0] * block[1]) / total, total)
+        blocks.append(block)
+    found: Floats = np.repeat([mean for mean, _ in blocks], [count for _, count in blocks])
+    return found

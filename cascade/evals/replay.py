@@ -1,0 +1,213 @@
+"""What a policy would have answered and cost on recorded runs.
+
+The decisions are those of `cascade.policy.Policy.decide`, taken for all queries of a state at
+once; a test holds the two together, query by query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cascade.errors import ConfigError
+from cascade.evals.calibration import sigmoid
+from cascade.evals.features import matrix
+from cascade.evals.runs import Bools, Floats, Ints, Runs
+from cascade.policy import HINGES, AnswerModel, Policy, StateModel, Weights
+
+__all__ = ["Outcomes", "basis_matrix", "check_fits", "groups", "replay", "single"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What a policy did with each query.
+
+    Attributes:
+        correct: how right the returned answer is, 0 to 1.
+        cost_usd: of every tier asked, in USD.
+        tier: the column of the tier whose answer was returned; -1 where there was none in time.
+        asked: which tiers were asked, a column a tier.
+        latency_s: of all tiers asked, one after the other; NaN where a recording lacks it.
+    """
+
+    correct: Floats
+    cost_usd: Floats
+    tier: Ints
+    asked: Bools
+    latency_s: Floats
+
+
+def check_fits(policy: Policy, runs: Runs) -> None:
+    """See that the runs have what the policy decides by.
+
+    Raises:
+        ConfigError: they lack a tier or a signal of the policy.
+    """
+    if missing := [tier for tier in policy.tiers if tier not in runs.tiers]:
+        raise ConfigError(
+            f"the policy was tuned for the tier {', '.join(missing)}, which the runs lack; they "
+            f"have {', '.join(runs.tiers)}"
+        )
+    if missing := [name for name in policy.signals if name not in runs.signals]:
+        raise ConfigError(
+            f"the policy decides by the signal {', '.join(missing)}, which the runs lack; they "
+            f"have {', '.join(runs.signals) or 'none'}"
+        )
+
+
+def groups(names: Sequence[str]) -> dict[str, Ints]:
+    """The rows of each name."""
+    found, inverse = np.unique(np.array(names, dtype=object).astype(str), return_inverse=True)
+    return {str(name): np.flatnonzero(inverse == i) for i, name in enumerate(found)}
+
+
+def replay(policy: Policy, runs: Runs, budget_s: float | None = None) -> Outcomes:
+    """Every query through the policy.
+
+    Args:
+        policy: what decides.
+        runs: the recorded runs.
+        budget_s: the seconds that a query may take, by the recorded latencies. A tier that is
+            still at work then is cut off: it is paid, and the best answer before it is returned;
+            there is none, and the query counts as wrong, where it was the first. None: no limit.
+
+    Raises:
+        ConfigError: the runs lack a tier or a signal of the policy, or the latencies that a
+            budget needs.
+    """
+    check_fits(policy, runs)
+    if budget_s is not None and np.isnan(runs.latency_s).any():
+        raise ConfigError("a budget needs the latency of every run; some lack latency_ms")
+    return _Replay(policy, runs, np.inf if budget_s is None else budget_s).run()
+
+
+def single(runs: Runs, tier: str) -> Outcomes:
+    """Every query answered by one tier."""
+    column = runs.column(tier)
+    asked = np.zeros(runs.correct.shape, bool)
+    asked[:, column] = True
+    return Outcomes(
+        runs.correct[:, column],
+        runs.cost_usd[:, column],
+        np.full(len(runs), column),
+        asked,
+        runs.latency_s[:, column],
+    )
+
+
+class _Replay:
+    """One policy over one set of runs."""
+
+    def __init__(self, policy: Policy, runs: Runs, budget_s: float) -> None:
+        self.budget_s = budget_s
+        self.elapsed_s = np.zeros(len(runs))
+        self.policy = policy
+        self.runs = runs
+        self.slices = groups(runs.slices)
+        self.slice_codes = np.zeros(len(runs), np.int64)
+        for code, rows in enumerate(self.slices.values()):
+            self.slice_codes[rows] = code
+        self.tier = np.full(len(runs), -1)
+        self.asked = np.zeros(runs.correct.shape, bool)
+
+    def run(self) -> Outcomes:
+        waiting: list[tuple[tuple[str, ...], Ints]] = []
+        for tier, rows in self._starts().items():
+            waiting.append(((tier,), self._asked(tier, rows)))
+        while waiting:
+            asked, rows = waiting.pop()
+            for tier, going in self._step(asked, rows).items():
+                waiting.append(((*asked, tier), self._asked(tier, going)))
+        answered = self.tier >= 0
+        correct = np.zeros(len(self.runs))
+        correct[answered] = self.runs.correct[answered, self.tier[answered]]
+        spent = np.where(self.asked, self.runs.cost_usd, 0.0).sum(axis=1)
+        return Outcomes(correct, spent, self.tier, self.asked, self.elapsed_s)
+
+    def _asked(self, tier: str, rows: Ints) -> Ints:
+        """Ask a tier; returns the rows whose answer came in time."""
+        column = self.runs.column(tier)
+        self.asked[rows, column] = True
+        done_s = self.elapsed_s[rows] + self.runs.latency_s[rows, column]
+        self.elapsed_s[rows] = np.minimum(done_s, self.budget_s)
+        late = done_s > self.budget_s  # False of an unknown latency
+        in_time: Ints = rows[~late]
+        return in_time
+
+    def _starts(self) -> dict[str, Ints]:
+        starts: dict[str, list[Ints]] = {}
+        for name, rows in self.slices.items():
+            tier = self.policy.start.get(name) or self.policy.start[""]
+            starts.setdefault(tier, []).append(rows)
+        return {tier: np.concatenate(parts) for tier, parts in starts.items()}
+
+    def _step(self, asked: tuple[str, ...], rows: Ints) -> dict[str, Ints]:
+        """Accept what is to be accepted; returns the rows that go on, by the tier they ask."""
+        state = self.policy.states[">".join(asked)]
+        probabilities = self._probabilities(state, rows)
+        best = _best(probabilities)
+        terms = basis_matrix(probabilities, best)
+        last = self.runs.cost_usd[rows, self.runs.column(asked[-1])]
+        highest = np.zeros(len(rows), np.float64)
+        choice = np.full(len(rows), -1)
+        for i, option in enumerate(state.next.values()):
+            expected_usd = np.maximum(option.cost[0] + option.cost[1] * last, 0.0)
+            gain = self._weighed(option.gain, terms, rows)
+            worth = np.round(np.asarray(gain - self.policy.price * expected_usd, np.float64), 9)
+            choice = np.where(worth > highest, i, choice)
+            highest = np.maximum(worth, highest)
+        columns = np.array([self.runs.column(tier) for tier in state.answers])
+        self.tier[rows] = columns[best]  # of those that go on, until the next answer is there
+        going = {tier: rows[choice == i] for i, tier in enumerate(state.next)}
+        return {tier: left for tier, left in going.items() if len(left)}
+
+    def _probabilities(self, state: StateModel, rows: Ints) -> Floats:
+        part = self.runs.take_columns(rows)
+        x = matrix(part, state.features, self.policy.signals)
+        columns: list[Floats] = []
+        for tier, model in state.answers.items():
+            p = self._calibrated(model, x, rows)
+            failed = self.runs.schema_ok[rows, self.runs.column(tier)] == 0
+            columns.append(np.where(failed, 0.0, p))
+        return np.stack(columns, axis=1)
+
+    def _calibrated(self, model: AnswerModel, x: Floats, rows: Ints) -> Floats:
+        odds = self._weighed(model.weights, np.column_stack([np.ones(len(x)), x]), rows)
+        p = sigmoid(odds)
+        if not model.curve:
+            return p
+        curve = np.array(model.curve)
+        corrected: Floats = np.interp(p, curve[:, 0], curve[:, 1])
+        return corrected
+
+    def _weighed(self, weights: Weights, terms: Floats, rows: Ints) -> Floats:
+        """The weighted sum of each row's terms, by the weights of its slice."""
+        if len(weights) == 1:
+            plain: Floats = terms @ np.array(weights[""])
+            return plain
+        table = np.array([weights.get(name) or weights[""] for name in self.slices])
+        summed: Floats = (terms * table[self.slice_codes[rows]]).sum(axis=1)
+        return summed
+
+
+def _best(probabilities: Floats) -> Ints:
+    """The column of the highest probability; of equals the one that was asked last."""
+    width = probabilities.shape[1]
+    best: Ints = width - 1 - np.argmax(np.round(probabilities, 9)[:, ::-1], axis=1)
+    return best
+
+
+def basis_matrix(probabilities: Floats, best: Ints) -> Floats:
+    """`cascade.policy.basis` for many queries."""
+    rows = np.arange(len(probabilities))
+    top = probabilities[rows, best]
+    terms = [np.ones(len(top)), top, top * top, *(np.maximum(top - h, 0.0) for h in HINGES)]
+    width = probabilities.shape[1]
+    if width > 1:
+        others = probabilities[np.arange(width)[None, :] != best[:, None]].reshape(-1, width - 1)
+        terms += list(np.sort(others, axis=1)[:, ::-1].T)
+        terms.append(probabilities[:, -1])
+    stacked: Floats = np.stack(terms, axis=1)
+    return stacked
