@@ -14,6 +14,15 @@ from anyio import CancelScope, create_task_group
 
 from cascade.auditing import Audit, Auditor
 from cascade.budget import LatencySketch
+from cascade.checks import (
+    check_effect,
+    check_goes_with_policy,
+    checked_floors,
+    checked_paths,
+    checked_rules,
+    checked_tiers,
+    checked_validators,
+)
 from cascade.engine import climb, failure
 from cascade.errors import ConfigError, did_you_mean
 from cascade.explaining import Explanation
@@ -42,7 +51,7 @@ from cascade.signals import Reader, RequestFrom, SignalFunction
 from cascade.spend import Spend
 from cascade.tier import Tier
 from cascade.types import Answer, Fact, Message, Request, Result
-from cascade.validation import Judges, Validator, as_validator
+from cascade.validation import Judges, Validator
 
 __all__ = ["Cascade", "cascade"]
 
@@ -117,20 +126,23 @@ class Cascade:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.name = name
-        self.tiers = _checked_tiers(tiers)
-        self.validators = _checked_validators(validators)
-        self.paths = _checked_paths(paths)
-        self.rules = _checked_rules(rules)
+        self.tiers = checked_tiers(tiers)
+        self.validators = checked_validators(validators)
+        self.paths = checked_paths(paths)
+        self.rules = checked_rules(rules)
         thresholds = thresholds or {}
         check_on_exhausted("the cascade", on_exhausted)
         check_count("reasks", reasks, least=0)
-        self._check_effect(feedback, reasks)
+        judges = (*self.validators, *(one for rule in self.rules for one in rule.validators))
+        check_effect(self.tiers, judges, feedback=feedback, reasks=reasks)
+        if policy is not None:
+            check_goes_with_policy(self.paths, feedback=feedback, reasks=reasks)
         if spend is not None:
             spend.check_prices(self.tiers)
             spend.check_near_last(self.tiers)
         check_thresholds("the cascade", thresholds, self.tiers, self.validators)
 
-        in_force = self._policy_in_force(policy, feedback, reasks, clock)
+        in_force = self._policy_in_force(policy, clock)
         weighed = weighed_by(in_force, self.validators)
         watchers = Observers(as_observers(observers))
         self._shutdown = Shutdown()
@@ -172,51 +184,20 @@ class Cascade:
         plans = RoutePlans(self.tiers, {one: self.plan(one) for one in (None, *self.paths)}, rung)
         by_path = {path_name: path.declared() for path_name, path in self.paths.items()}
         reader = Reader(name, signals, by_path, request_from)
-        self.routes = Routes(plans, self.rules, _checked_floors(floors), router, reader)
+        self.routes = Routes(plans, self.rules, checked_floors(floors), router, reader)
 
     def _policy_in_force(
-        self,
-        policy: Policy | str | PathLike[str] | None,
-        feedback: bool,
-        reasks: int,
-        clock: Callable[[], float],
+        self, policy: Policy | str | PathLike[str] | None, clock: Callable[[], float]
     ) -> PolicySource | None:
         """Where the policy comes from. None: there is none."""
         if policy is None:
             return None
-        hedging = next((name for name, path in self.paths.items() if path.hedge != "never"), None)
-        for option, given in (
-            ("feedback=True", feedback),
-            (f"reasks={reasks}", reasks),
-            (f"hedge on path {hedging!r}", hedging),
-        ):
-            if given:
-                raise ConfigError(
-                    f"{option} does not go with a policy, which was tuned without it; leave one out"
-                )
 
         def check(found: Policy) -> None:
             check_policy(found, self.tiers, self.validators, self.name)
 
         source = FilePath(policy) if isinstance(policy, str | PathLike) else policy
         return PolicySource(source, check, clock)
-
-    def _check_effect(self, feedback: bool, reasks: int) -> None:
-        """Refuse options that could never do anything."""
-        names = [tier.name for tier in self.tiers]
-        validators = [*self.validators, *(one for rule in self.rules for one in rule.validators)]
-        for validator in validators:
-            for one in validator.walk():
-                for tier in sorted((one.tiers or frozenset()) - set(names)):
-                    raise ConfigError(
-                        f"validator {one.name!r} is for tier {tier!r}, which is not in this "
-                        f"cascade; {did_you_mean(tier, names)}"
-                    )
-        if feedback and len(self.tiers) == 1:
-            raise ConfigError("feedback=True has no effect with one tier; add one, or use reasks=1")
-        for option, given in (("feedback=True", feedback), (f"reasks={reasks}", reasks)):
-            if given and not validators:
-                raise ConfigError(f"{option} has no effect without validators; add one")
 
     @classmethod
     def from_config(cls, file: str | PathLike[str], name: str | None = None) -> Cascade:
@@ -376,57 +357,3 @@ async def _beside(auditor: Auditor | None) -> AsyncGenerator[None]:
 
 cascade = Cascade
 """`@cascade(tiers=[...], ...)`: the class by the name that reads well as a decorator."""
-
-
-def _checked_tiers(tiers: Iterable[Tier]) -> tuple[Tier, ...]:
-    if isinstance(tiers, Tier | str):
-        raise ConfigError("tiers is one tier; put it in a list, as in tiers=[small]")
-    ladder = tuple(tiers)
-    if not ladder:
-        raise ConfigError("a cascade has no tiers; give it at least one, cheapest first")
-    seen: set[str] = set()
-    for tier in ladder:
-        if not isinstance(tier, Tier):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(
-                f"a tier is a {type(tier).__name__}; write Tier('small', model='openai:...')"
-            )
-        if tier.name in seen:
-            raise ConfigError(f"two tiers are named {tier.name!r}; give each a name of its own")
-        seen.add(tier.name)
-    return ladder
-
-
-def _checked_paths(paths: Mapping[str, Path] | None) -> Mapping[str, Path]:
-    if paths is not None and not isinstance(paths, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError(
-            f'paths is a {type(paths).__name__}; give each a name, as in {{"live": Path(...)}}'
-        )
-    return dict(paths or {})
-
-
-def _checked_rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:
-    if isinstance(rules, Rule):
-        raise ConfigError("rules is one rule; put it in a list, as in rules=[mine]")
-    checked = tuple(rules)
-    for rule in checked:
-        if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(
-                f"a rule is a {type(rule).__name__}; write Rule('name', when={{...}}, ...)"
-            )
-    return checked
-
-
-def _checked_floors(floors: Mapping[str, str] | None) -> Mapping[str, str]:
-    if floors is not None and not isinstance(floors, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError(
-            f'floors is a {type(floors).__name__}; name a tier by stakes, as in {{"high": "large"}}'
-        )
-    return floors or {}
-
-
-def _checked_validators(
-    validators: Iterable[Validator | Judges | str],
-) -> tuple[Validator, ...]:
-    if isinstance(validators, Validator | str) or callable(validators):
-        raise ConfigError("validators is one validator; put it in a list, as in validators=[mine]")
-    return tuple(as_validator(validator) for validator in validators)

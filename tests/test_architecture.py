@@ -58,7 +58,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cascade.validation",),
     ("cascade.composition", "cascade.routing", "cascade.rules"),
     ("cascade.validators",),
-    ("cascade.attempt", "cascade.explaining", "cascade.route_plans", "cascade.routes"),
+    ("cascade.attempt", "cascade.checks", "cascade.explaining", "cascade.route_plans", "cascade.routes"),
     ("cascade.hedging", "cascade.policing"),
     ("cascade.auditing",),
     ("cascade.engine", "cascade.function", "cascade.rule_review"),
