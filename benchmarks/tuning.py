@@ -7,7 +7,7 @@ A set's rows: the best random mixture of single tiers; a plain sweep (every sing
 pair of tiers with one threshold on one raw signal, the best of them at every price), once on the
 queries it was chosen on and once on held-out folds; and what `cascade tune` fits, on held-out
 folds. AUC is the performance gap recovered, averaged over cost between the cheapest tier's and the
-strongest one's. Costs are shares of the strong tier's. "issue" is the plain sweep's figure to beat.
+strongest one's. Costs are shares of the strong tier's. "reference" is the figure to beat: a plain sweep on more queries of the same sets.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ SHARES = (0.95, 0.98, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One set, and the figures that the issue names for it: AUC / cost at 98 %."""
+    """One set, and the reference figures of a plain sweep: AUC / cost at 98 %."""
 
     title: str
     file: str
     tasks: Sequence[str]
     tiers: Sequence[str]
-    issue: str
+    reference: str
 
 
 CASES = (
@@ -230,7 +230,7 @@ def compare(data: Path, case: Case, repeats: int) -> str:
         (family, *measured(runs, [curves[family] for curves in found], strong))
         for family in found[0]
     ]
-    title = f"{case.title}: {len(runs)} queries; issue {case.issue}"
+    title = f"{case.title}: {len(runs)} queries; reference {case.reference}"
     return f"{table(title, rows)}\ncalibration error {errors_of(runs, name)}\n"
 
 
@@ -247,7 +247,7 @@ def at_target(data: Path, case: Case, splits: int) -> tuple[str, ...]:
         drawn.append((found["quality_vs_strong"], found["relative_cost"]))
     quality, cost = np.mean(drawn, axis=0)
     low = np.min(drawn, axis=0)[0]
-    return case.title, f"{quality:.1%}", f"{low:.1%}", f"{cost:.1%}", case.issue
+    return case.title, f"{quality:.1%}", f"{low:.1%}", f"{cost:.1%}", case.reference
 
 
 def made_up(queries: int, slices: int, seed: int) -> Runs:
@@ -329,7 +329,7 @@ def main() -> None:
         return
     for case in CASES:
         print(compare(options.data, case, options.repeats), flush=True)
-    rows = [("tune --target 0.98, replayed on others", "accuracy", "lowest", "cost", "issue")]
+    rows = [("tune --target 0.98, replayed on others", "accuracy", "lowest", "cost", "reference")]
     rows += [at_target(options.data, case, options.splits) for case in CASES]
     print(table("Share of the strong tier's accuracy and cost, means of the splits", rows))
 

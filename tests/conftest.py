@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.postgres import PostgresServer
@@ -21,6 +22,13 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Runs each `@pytest.mark.anyio` test once on asyncio and once on trio."""
     backend: str = request.param
     return backend
+
+
+@pytest.fixture(autouse=True)
+def _no_structlog_left_behind() -> Iterator[None]:
+    """A command line configures structlog for its process, which here is that of all tests."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

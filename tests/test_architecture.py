@@ -68,11 +68,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "cascade.config",
         "cascade.evals",
         "cascade.ledger",
+        "cascade.report",
         "cascade.simulated",
         "cascade.telemetry",
         "cascade.testing",
     ),
-    ("cascade.learn",),
+    ("cascade.learn", "cascade.pytest_plugin"),
     ("cascade.cli",),
 )
 

@@ -22,6 +22,7 @@ from cascade import (
 from cascade.simulated import Server, serve
 from cascade.simulated.http import HttpRequest
 from tests.providers.support import completion
+from tests.test_policing import climbs
 
 TIERS = ("small", "medium", "large")
 
@@ -546,3 +547,21 @@ def test_a_path_declares_words() -> None:
     with pytest.raises(ConfigError, match="a path has stakes=3"):
         Path(stakes=3)  # type: ignore[arg-type]
     assert repr(Path(stakes="high", budget_s=2)) == "Path(budget_s=2, stakes='high')"
+
+
+@pytest.mark.anyio
+async def test_a_tuned_policy_stays_within_what_rules_and_floors_leave() -> None:
+    steps = {"a": "0.1", "b": "0.2", "c": "0.3"}
+    assert [a.tier for a in (await climbs(steps).run("?")).attempts] == ["a", "b", "c"]
+    for rule, asked in (
+        (Rule("not b", forbid=["b"]), ["a", "c"]),
+        (Rule("from b", first="b"), ["b", "c"]),
+        (Rule("only a", tier="a"), ["a"]),
+        (Rule("grave", stakes="high"), ["c"]),
+    ):
+        result = await climbs(steps, rules=[rule], floors={"high": "c"}).run("?")
+        assert [attempt.tier for attempt in result.attempts] == asked
+        assert result.policy is not None
+    strict = climbs({"a": "0.9", "b": "0.9", "c": "1"}, rules=[Rule("strict", validators=[never])])
+    with pytest.raises(CascadeExhausted):
+        await strict.run("?")
