@@ -7,7 +7,8 @@ A set's rows: the best random mixture of single tiers; a plain sweep (every sing
 pair of tiers with one threshold on one raw signal, the best of them at every price), once on the
 queries it was chosen on and once on held-out folds; and what `cascade tune` fits, on held-out
 folds. AUC is the performance gap recovered, averaged over cost between the cheapest tier's and the
-strongest one's. Costs are shares of the strong tier's. "reference" is the figure to beat: a plain sweep on more queries of the same sets.
+strongest one's. Costs are shares of the strong tier's. "reference" is the figure to beat: that of a
+plain sweep on more queries of the same sets.
 """
 
 from __future__ import annotations

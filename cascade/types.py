@@ -258,7 +258,7 @@ class Charge:
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """USD, exact. None when the price or the usage is unknown; what used nothing cost nothing."""
+        """USD, exact. None when price or usage is unknown; what used nothing cost nothing."""
         if self.price is None:
             return _ZERO if self.usage == NO_USAGE else None
         return self.price.cost_usd(self.usage)

@@ -84,7 +84,13 @@ def test_the_wheel_carries_its_licence_and_its_command(wheel: Path) -> None:
         scripts = archive.read(f"{info}/entry_points.txt").decode()
         assert f"{info}/licenses/LICENSE" in archive.namelist()
     assert "\nLicense-Expression: Apache-2.0\n" in metadata
-    assert scripts.split() == ["[console_scripts]", "cascade", "=", "cascade.cli:main"]
+    assert scripts.splitlines() == [
+        "[console_scripts]",
+        "cascade = cascade.cli:main",
+        "",
+        "[pytest11]",
+        "cascade.pytest_plugin = cascade.pytest_plugin",
+    ]
 
 
 def test_a_checkout_without_the_symlink_builds_the_same_wheel(tmp_path: Path, wheel: Path) -> None:

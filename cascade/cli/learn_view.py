@@ -74,7 +74,7 @@ def _table(routes: list[Route] | tuple[Route, ...]) -> str:
     head = ("route", "right", "cost a call", "random mix for that", "begins with")
     rows = [head, *(_line(route) for route in routes)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
-    lines = []
+    lines: list[str] = []
     for row in rows:
         cells = [row[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:], strict=True)]

@@ -201,7 +201,6 @@ def test_logs_are_json_lines_where_stderr_is_no_terminal(cli: Cli) -> None:
         (["run", "x", "--log-level", "loud"], "--log-level"),
         (["run", "x", "--sory"], "--sory"),
         (["rnu"], 'Did you mean "run"'),
-        (["rnu"], 'Unknown command "rnu"'),  # the last of the commands there are: nothing is cut off
     ],
 )
 def test_mistakes_end_with_code_2_and_no_traceback(

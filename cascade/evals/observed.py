@@ -1,0 +1,59 @@
+"""What one attempt shows to a policy: signals, whether hard validators passed, the answer.
+
+As a policy sees it live (`cascade.policing.observation`), so that one tuned on recorded runs finds
+the same when it runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from cascade.policing import comparable
+from cascade.types import Verdict
+
+__all__ = ["answer_key", "hard_passed", "signals_of"]
+
+_LONGEST: Final = 120
+
+
+def signals_of(verdicts: Iterable[Verdict]) -> dict[str, float]:
+    """The score of every validator that gave one, by its name, parts of composed ones included.
+
+    Of two with the same name it is the first's.
+    """
+    signals: dict[str, float] = {}
+    for verdict in _walk(verdicts):
+        if verdict.score is not None:
+            signals.setdefault(verdict.validator, verdict.score)
+    return signals
+
+
+def _walk(verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
+    for verdict in verdicts:
+        yield verdict
+        yield from _walk(verdict.parts)
+
+
+def hard_passed(verdicts: Iterable[Verdict]) -> bool | None:
+    """Whether every validator that knows no threshold passed. None: there is no such validator."""
+    hard = [verdict.status == "passed" for verdict in verdicts if _is_hard(verdict)]
+    return all(hard) if hard else None
+
+
+def _is_hard(verdict: Verdict) -> bool:
+    if verdict.threshold is not None or verdict.reason == "no_threshold":
+        return False
+    return all(_is_hard(part) for part in verdict.parts)
+
+
+def answer_key(value: Any) -> str | None:
+    """A short text by which answers are compared. None: there is no answer.
+
+    What is long is given as a digest.
+    """
+    text = comparable(value)
+    if text is None or len(text) <= _LONGEST:
+        return text
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
