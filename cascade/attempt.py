@@ -220,10 +220,15 @@ async def _judge(
 
 
 def _deciding(plan: Plan, verdicts: list[Verdict]) -> list[Verdict]:
-    """The verdicts that accept or reject: not those whose scores a policy weighs."""
+    """The verdicts that accept or reject: not scores against thresholds that a policy weighs."""
     if not plan.weighed:
         return verdicts
-    return [verdict for verdict in verdicts if verdict.validator not in plan.weighed]
+    return [
+        verdict
+        for verdict in verdicts
+        if verdict.validator not in plan.weighed
+        or (verdict.threshold is None and verdict.reason != "no_threshold")
+    ]
 
 
 def _broke(run: Run, attempt: Attempt, error: Exception) -> None:

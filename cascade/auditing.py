@@ -244,8 +244,14 @@ class Auditor:
 
     async def catch_up(self) -> None:
         """Audit what was noted so far, and return."""
-        while self._cases:
-            await self._audit_one(self._cases.popleft())
+
+        async def work() -> None:
+            while self._cases:
+                await self._audit_one(self._cases.popleft())
+
+        async with create_task_group() as group:
+            for _ in range(min(self._audit.concurrency, len(self._cases))):
+                group.start_soon(work)
 
     async def _audit_in_place(self, case: _Case, places: Semaphore) -> None:
         try:

@@ -1,7 +1,7 @@
 """The ladder by a tuned policy: after each answer it says which to accept, or whom to ask.
 
-A policy reads the scores of the validators it was tuned on in place of their thresholds. Every
-other validator goes on deciding by itself: an answer that one of them rejects is never accepted.
+A policy reads the scores of the validators it was tuned on in place of their thresholds. Whatever
+decides without a threshold goes on doing so: an answer that it rejects is never accepted.
 Where the policy was not tuned for what happened (a tier broke, a path leaves tiers out), the call
 goes on up the ladder, and its last rung is accepted as it would be alone.
 """
@@ -148,9 +148,9 @@ def _check_facts(policy: Policy, tiers: Sequence[Tier], cascade: str | None) -> 
 
 
 def weighed_by(policy: PolicySource | None, validators: Iterable[Validator]) -> frozenset[str]:
-    """The validators that decide nothing by themselves: those whose scores the policy weighs.
+    """The validators whose scores against thresholds do not count: the policy weighs them.
 
-    So do those that only score and have no threshold: the next policy may weigh them.
+    Those that only score and have no threshold are among them: the next policy may weigh them.
     """
     if policy is None:
         return frozenset()

@@ -174,8 +174,8 @@ class Plan:
         observers: who is told of its calls.
         rule, rule_reason: which routing rule made it, and why. None: no rule did.
         policy: the policy in force. None: no policy.
-        weighed: the names of the validators whose scores the policy weighs; they decide nothing
-            by themselves.
+        weighed: the names of the validators whose scores the policy weighs; their thresholds
+            decide nothing.
         audit: what audits its accepted answers. None: nothing.
     """
 

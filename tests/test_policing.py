@@ -190,6 +190,22 @@ async def test_paid_validators_wait_for_those_that_decide_and_not_for_scores() -
     assert asked == ["0.9"]
 
 
+@pytest.mark.anyio
+async def test_what_decides_without_a_threshold_goes_on_deciding_though_its_score_is_weighed() -> (
+    None
+):
+    both = policy(signals={"sure": "probability", "harmless": "probability"})
+    made = climbs({"a": "0.99 bad", "b": "0.9", "c": "1"}, both)
+    result = await made.run("?")
+    assert story(result) == [("a", "rejected", "harmless:failed"), ("b", "accepted", "")]
+
+
+@pytest.mark.anyio
+async def test_a_threshold_decides_nothing_where_the_policy_weighs_the_score() -> None:
+    made = climbs({"a": "0.8", "b": "0.9", "c": "1"}, validators=[Check("sure", sure, at=0.95)])
+    assert (await made.run("?")).tier == "a"
+
+
 scores = st.sampled_from(["0.05", "0.3", "0.49", "0.51", "0.69", "0.71", "0.95"])
 
 

@@ -190,6 +190,7 @@ class _Worker:
         attempts.append(attempt)
         of = self._scope(sample)
         row = _labels(case, sample, self.what.samples, rung.tier.name)
+        row |= {"cascade": self.what.cascade.name, "tier_model": rung.tier.model}
         try:
             with scope(of):
                 context = await _ask(rung, case.request, attempt, attempts)
@@ -212,7 +213,9 @@ class _Worker:
         try:
             with scope(of):
                 try:
-                    result = await self.what.cascade.run(case.request)
+                    result = await self.what.cascade.run(
+                        case.request, signals=_slice_of(row, self.what.cascade)
+                    )
                 except NoAnswerError as error:
                     if error.result is None:
                         raise
@@ -307,6 +310,13 @@ def _labels(case: Case, sample: int, samples: int, tier: str) -> Row:
     if samples > 1:
         row["sample"] = sample + 1
     return row
+
+
+def _slice_of(row: Row, cascade: Cascade) -> dict[str, str]:
+    """What the policy in force has to be told of a call: the slice, by its name there."""
+    policy = cascade.plan().policy
+    by = None if policy is None else policy.current().slice_by
+    return {by: str(row[by])} if by is not None and by in row else {}
 
 
 def _failed(reason: str) -> Row:

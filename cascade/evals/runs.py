@@ -28,7 +28,7 @@ import gzip
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -65,6 +65,8 @@ class Row(NamedTuple):
     latency_s: float = math.nan
     cluster: str | None = None
     weight: float = 1.0
+    tier_model: str | None = None
+    cascade: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Runs:
         clusters: a number for each cluster. None: every query stands for itself.
         dropped: queries that a chosen tier has not run, and so are not here.
         duplicates: lines that a later line of the same query and tier replaced.
+        models: what model each tier was, as far as the lines say.
+        cascade: whose runs they are. None: the lines do not say, or name several.
     """
 
     tiers: tuple[str, ...]
@@ -106,6 +110,8 @@ class Runs:
     clusters: Ints | None = None
     dropped: int = 0
     duplicates: int = 0
+    models: Mapping[str, str] = field(default_factory=dict[str, str])
+    cascade: str | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -192,7 +198,15 @@ def read_runs(
         )
     names = _chosen_signals(complete.values(), signals)
     runs = _arrays(complete, chosen, names, slice_by)
-    return replace(runs, dropped=len(by_query) - len(complete), duplicates=duplicates)
+    used = [row for row in rows if row.tier in wanted]
+    named = {row.cascade for row in used}
+    return replace(
+        runs,
+        dropped=len(by_query) - len(complete),
+        duplicates=duplicates,
+        models={row.tier: row.tier_model for row in used if row.tier_model is not None},
+        cascade=named.pop() if len(named) == 1 else None,
+    )
 
 
 def read_rows(
@@ -238,6 +252,8 @@ def _row(
             latency_s=_number(given.get("latency_ms")) / 1000,
             cluster=_text(given.get("cluster")),
             weight=_amount(given.get("weight", 1)),
+            tier_model=_text(given.get("tier_model")),
+            cascade=_text(given.get("cascade")),
         )
     except KeyError as error:
         raise ConfigError(f"{place} lacks the field {error}") from error

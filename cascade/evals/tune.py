@@ -173,6 +173,8 @@ def evidence_of(
         "n": len(runs),
         "dropped": runs.dropped,
         "data_sha256": runs.sha256(),
+        "cascade": runs.cascade,
+        "models": dict(runs.models),
         "accuracy": accuracy,
         "relative_cost": relative,
         "quality_vs_strong": accuracy / strong_accuracy if strong_accuracy else None,
