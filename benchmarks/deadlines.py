@@ -41,6 +41,7 @@ INPUT_TOKENS, OUTPUT_TOKENS = 200, 50
 PRICES = {"small": Price(input=0.05, output=0.4), "large": Price(input=3, output=15)}
 GRACE_S = 0.010
 BUDGETS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+CLIENTS = ("cascade", "cascade, hedged", "litellm", "langchain-core")
 
 Ask = Callable[[str], Awaitable["Ended"]]
 
@@ -223,8 +224,8 @@ async def load(ask: Ask, calls: int, at_once: int) -> Figures:
     return figures
 
 
-def clients() -> dict[str, Callable[[str, float], Ask]]:
-    """The cascade, hedging and not, and the peers that are installed."""
+def clients(asked_for: list[str] | None) -> dict[str, Callable[[str, float], Ask]]:
+    """The cascade, hedging and not, and the peers that are installed. None: all of them."""
     found: dict[str, Callable[[str, float], Ask]] = {
         "cascade": lambda url, budget_s: engine(url, budget_s, "never"),
         "cascade, hedged": lambda url, budget_s: engine(url, budget_s, "deadline"),
@@ -237,14 +238,15 @@ def clients() -> dict[str, Callable[[str, float], Ask]]:
             print(f"{distribution} is not installed: left out", file=sys.stderr)
             continue
         found[distribution] = make
-    return found
+    return {name: make for name, make in found.items() if asked_for is None or name in asked_for}
 
 
 async def measure(url: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The figures of each client at each budget."""
     rows: list[dict[str, Any]] = []
+    measured = clients(options.clients)
     for budget_s in options.budgets:
-        for name, make in clients().items():
+        for name, make in measured.items():
             figures = await load(make(url, budget_s), options.calls, options.at_once)
             took = sorted(figures.took_s)
             rows.append(
@@ -291,6 +293,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--at-once", type=int, default=100)
     parser.add_argument("--budgets", type=float, nargs="+", default=BUDGETS_S, help="seconds")
+    parser.add_argument("--clients", nargs="+", choices=CLIENTS, help="these alone")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,18 +1,25 @@
-"""HTTP connections: one pool for each event loop and server, closed when the loop ends.
+"""HTTP connections: kept for each event loop and server, and closed when the loop ends.
 
 The one module that imports httpx at its top: it is imported itself when a request is first sent.
+
+A request goes through a transport of httpx and not through its client, of which nothing else would
+be used here: that halves what a request costs this process, and under load it is this cost that
+makes deadlines strike late. Instrumentation of httpx sees transports too.
 """
 
 from __future__ import annotations
 
 import ssl
+from base64 import b64encode
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import Final, NamedTuple, cast
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
+from anyio import current_time
 from anyio.lowlevel import RunVar
 
 from cascade.providers._encoding import (
@@ -28,10 +35,6 @@ __all__ = ["Reply", "close_connections", "send"]
 CONNECT_TIMEOUT_S: Final = 10.0
 IDLE_TIMEOUT_S: Final = 600.0  # without a byte moving; the path's budget is the real limit
 KEEP_ALIVE_S: Final = 30.0
-# Each time httpx's pool hands out a connection it looks at all of them, and for each idle one at
-# all of them again: at 100 connections that takes 2 ms. So a server's connections are kept in many
-# small pools, the first ones filled first.
-CONNECTIONS_PER_POOL: Final = 8
 
 
 class Reply(NamedTuple):
@@ -56,23 +59,6 @@ class Reply(NamedTuple):
 Taker = Callable[[bytes], bool]
 """Takes the next piece of a body, and says whether it wants more. It must not raise."""
 
-_Lifetime = AsyncGenerator[httpx.AsyncClient, None]
-
-
-class _Pool:
-    """One small pool of connections, and how many calls are using it."""
-
-    __slots__ = ("client", "in_use", "lifetime")
-
-    def __init__(self, lifetime: _Lifetime, client: httpx.AsyncClient) -> None:
-        self.lifetime = lifetime
-        self.client = client
-        self.in_use = 0
-
-
-_Pools = dict[str, list[_Pool]]
-_open: RunVar[_Pools] = RunVar("cascade_http_clients")
-
 
 async def send(
     base_url: str,
@@ -93,21 +79,28 @@ async def send(
         AnswerTooLargeError: there is more of it than any answer is long.
         BrokenEncodingError: it is not in the encoding that the server names.
     """
-    pool = await _free_pool(base_url)
-    client = pool.client
-    request = client.build_request("POST", base_url + path, content=content, headers=headers)
-    request.stream = _Whole(content)
-    pool.in_use += 1
+    address = _address(base_url, path)
+    request = httpx.Request(
+        "POST",
+        address.url,
+        headers={**address.headers, "content-length": str(len(content)), **headers},
+        stream=_Whole(content),
+        extensions={"timeout": _timeouts()},
+    )
+    connections = await _connections()
+    connection = connections.take(address)
     try:
-        response = await client.send(request, stream=True)
+        await connections.trim(address)
+        response = await connection.handle_async_request(request)
+        stream = cast("httpx.AsyncByteStream", response.stream)
         is_stream = events is not None and _is_event_stream(response)
         body = _Body(response.headers.get("content-encoding"), events if is_stream else None)
         try:
-            await _read(response, body.take)
+            await _read(stream, body.take)
         finally:
-            await response.aclose()
+            await stream.aclose()
     finally:
-        pool.in_use -= 1
+        connections.give_back(address, connection)
     return Reply(response.status_code, response.headers, body.whole())
 
 
@@ -116,16 +109,16 @@ def _is_event_stream(response: httpx.Response) -> bool:
     return response.is_success and kind.lower().startswith("text/event-stream")
 
 
-async def _read(response: httpx.Response, take: Taker) -> None:
+async def _read(stream: httpx.AsyncByteStream, take: Taker) -> None:
     """Hand over a body as it is on the wire, until it ends or no more of it is wanted."""
     wanted = True
     try:
-        async for chunk in response.aiter_raw():
+        async for chunk in stream:
             wanted = wanted and take(chunk)
             if not wanted:
                 # Closed, not left: the iteration then comes to its own end. Its generators would
                 # be the garbage collector's otherwise, and trio warns of that.
-                await response.aclose()
+                await stream.aclose()
     except httpx.HTTPError:
         if wanted:
             raise
@@ -165,15 +158,6 @@ class _Body:
         return b"".join(self._chunks) if self._events is None else None
 
 
-async def close_connections() -> None:
-    """Close the connections of this event loop now; they are closed at its end anyway."""
-    pools = _pools()
-    while pools:
-        _, of_server = pools.popitem()
-        for pool in of_server:
-            await pool.lifetime.aclose()
-
-
 class _Whole(httpx.AsyncByteStream):
     """A request body in one piece.
 
@@ -196,55 +180,144 @@ class _Whole(httpx.AsyncByteStream):
         return self._content
 
 
-def _pools() -> _Pools:
+class _Address(NamedTuple):
+    """Where a request goes.
+
+    Attributes:
+        url: all of it.
+        server: scheme, host and port: whose connections serve it.
+        headers: those that say so, and those that are always the same.
+    """
+
+    url: httpx.URL
+    server: str
+    headers: Mapping[str, str]
+
+
+@lru_cache(maxsize=256)
+def _address(base_url: str, path: str) -> _Address:
+    """Raises httpx.InvalidURL."""
+    url = httpx.URL(base_url + path)
+    host = url.netloc.decode("ascii")
+    headers = {
+        "host": host,
+        "accept": "*/*",
+        "accept-encoding": ACCEPTED,
+        "user-agent": "cascade-engine",
+    }
+    if url.userinfo:
+        named = f"{url.username}:{url.password}".encode()
+        headers["authorization"] = f"Basic {b64encode(named).decode('ascii')}"
+    return _Address(url, f"{url.scheme}://{host}", headers)
+
+
+def _timeouts() -> Mapping[str, float | None]:
+    return httpx.Timeout(IDLE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S).as_dict()
+
+
+class _Idle(NamedTuple):
+    connection: httpx.AsyncHTTPTransport
+    since: float  # on the event loop's clock
+
+
+class _Connections:
+    """The connections of one event loop, each in a transport of its own.
+
+    A pool of many looks at all of them whenever it hands one out; at a hundred that takes longer
+    than all the rest of a request.
+    """
+
+    __slots__ = ("_all", "_idle", "lifetime")
+
+    def __init__(self) -> None:
+        self.lifetime: AsyncGenerator[_Connections, None] | None = None
+        self._all: set[httpx.AsyncHTTPTransport] = set()
+        self._idle: dict[str, deque[_Idle]] = {}  # by server, the one used last at the end
+
+    def take(self, address: _Address) -> httpx.AsyncHTTPTransport:
+        """A connection for one request: the one that was used last, or a new one."""
+        idle = self._idle.setdefault(address.server, deque())
+        if idle:
+            return idle.pop().connection
+        connection = _connect(address.url)
+        self._all.add(connection)
+        return connection
+
+    def give_back(self, address: _Address, connection: httpx.AsyncHTTPTransport) -> None:
+        """Keep it for the next request, whatever came of this one: what broke is dropped in it."""
+        if connection in self._all:  # they may have been closed meanwhile
+            self._idle[address.server].append(_Idle(connection, current_time()))
+
+    async def trim(self, address: _Address) -> None:
+        """Close one that a burst has left behind. One a request is enough to get rid of them."""
+        idle = self._idle[address.server]
+        if idle and current_time() - idle[0].since > KEEP_ALIVE_S:
+            expired = idle.popleft().connection
+            self._all.discard(expired)
+            await expired.aclose()
+
+    async def aclose(self) -> None:
+        """Close them all."""
+        for idle in self._idle.values():
+            idle.clear()
+        while self._all:
+            await self._all.pop().aclose()
+
+
+_open: RunVar[_Connections] = RunVar("cascade_http_connections")
+
+
+async def _connections() -> _Connections:
     try:
         return _open.get()
     except LookupError:
-        pools: _Pools = {}
-        _open.set(pools)
-        return pools
+        # An event loop closes the async generators that were begun in it when it ends: that is
+        # what closes the connections, without anything for the user to do.
+        lifetime = _lifetime()
+        connections = await anext(lifetime)
+        connections.lifetime = lifetime  # kept, or the garbage collector would end it
+        _open.set(connections)
+        return connections
 
 
-async def _free_pool(base_url: str) -> _Pool:
-    of_server = _pools().setdefault(base_url, [])
-    for pool in of_server:
-        if pool.in_use < CONNECTIONS_PER_POOL:
-            return pool
-    # An event loop closes the async generators that were begun in it when it ends: that is what
-    # closes the connections, without anything for the user to do.
-    lifetime = _lifetime(base_url)
-    pool = _Pool(lifetime, await anext(lifetime))
-    of_server.append(pool)
-    return pool
-
-
-async def _lifetime(base_url: str) -> _Lifetime:
-    client = httpx.AsyncClient(
-        headers={"user-agent": "cascade-engine", "accept-encoding": ACCEPTED},
-        timeout=httpx.Timeout(IDLE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-        limits=httpx.Limits(
-            max_connections=CONNECTIONS_PER_POOL,
-            max_keepalive_connections=CONNECTIONS_PER_POOL,
-            keepalive_expiry=KEEP_ALIVE_S,
-        ),
-        verify=_certificates(),
-        # Proxies come from the environment, but a server on this machine is never behind one.
-        trust_env=not _is_loopback(base_url),
-    )
+async def _lifetime() -> AsyncGenerator[_Connections, None]:
+    connections = _Connections()
     try:
-        yield client
+        yield connections
     finally:
-        await client.aclose()
+        await connections.aclose()
+
+
+async def close_connections() -> None:
+    """Close the connections of this event loop now; they are closed at its end anyway."""
+    await (await _connections()).aclose()
+
+
+def _connect(url: httpx.URL) -> httpx.AsyncHTTPTransport:
+    return httpx.AsyncHTTPTransport(
+        verify=_certificates(),
+        limits=httpx.Limits(max_connections=1, keepalive_expiry=KEEP_ALIVE_S),
+        proxy=_proxy_for(url),
+    )
+
+
+def _proxy_for(url: httpx.URL) -> str | None:
+    """The proxy that the environment names. None: there is none."""
+    # A server on this machine is never behind one.
+    if _is_loopback(url.host) or proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 @lru_cache(maxsize=1)
 def _certificates() -> ssl.SSLContext:
-    # Shared by all clients: reading the certificates takes longer than all the rest.
+    # Shared by all connections: reading the certificates takes longer than all the rest.
     return httpx.create_ssl_context()
 
 
-def _is_loopback(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
+def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:

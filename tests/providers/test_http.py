@@ -156,9 +156,10 @@ async def main():
 
         for checkpoints in range(60):
             await call(checkpoints)
-        pools = _pool._pools()[server.url]
-        assert [pool.in_use for pool in pools] == [0] * len(pools)
-        assert not any(pool.client._transport._pool.connections for pool in pools)
+        kept = await _pool._connections()
+        idle = {one.connection for one in kept._idle[server.url]}
+        assert idle == kept._all
+        assert not any(connection._pool.connections for connection in idle)
         assert (await tier.chat("hi")).text == "hello"
 
 anyio.run(main, backend=sys.argv[1])
@@ -202,6 +203,61 @@ async def test_connections_are_kept_and_closed_on_demand() -> None:
         await close_connections()
         await close_connections()
         assert [a.text for a in (*first, await s.tier.chat("hi"))] == ["hello"] * 3
+
+
+@pytest.mark.anyio
+async def test_connections_that_a_burst_left_behind_are_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waiting = 0
+    everyone = anyio.Event()
+
+    async def together(request: object) -> Reply:
+        nonlocal waiting
+        waiting += 1
+        if waiting == 5:
+            everyone.set()
+        await everyone.wait()
+        return completion()
+
+    async with scripted(then=together) as s:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(s.tier.chat, "hi")
+        kept = await _pool._connections()
+        assert len(kept._all) == 5
+        monkeypatch.setattr(_pool, "KEEP_ALIVE_S", -1.0)  # all of them are old now
+        for left in (4, 3, 2, 1, 1):
+            await s.tier.chat("hi")
+            assert len(kept._all) == left
+        await close_connections()
+
+
+@pytest.mark.anyio
+async def test_tiers_at_one_server_share_its_connections() -> None:
+    async with scripted(then=completion()) as s:
+        await s.tier.chat("hi")
+        elsewhere = f"{s.server.url}/other"
+        await Tier("u", model="openai:m", base_url=elsewhere, api_key=KEY).chat("hi")
+        assert len((await _pool._connections())._all) == 1
+        assert [request.path for request in s.server.requests] == [
+            "/v1/chat/completions",
+            "/other/chat/completions",
+        ]
+        await close_connections()
+
+
+@pytest.mark.anyio
+async def test_a_password_in_the_address_is_sent_and_a_cookie_is_not() -> None:
+    cookie = Reply(body=completion().body, headers={"set-cookie": "session=someone"})
+    async with serve(script(cookie, completion())) as server:
+        base_url = server.url.replace("http://", "http://me:secret@")
+        tier = Tier("t", model="openai:m", base_url=base_url)
+        for _ in range(2):
+            await tier.chat("hi")
+            sent = server.requests[-1].headers
+            assert sent["authorization"] == "Basic bWU6c2VjcmV0"
+            assert "cookie" not in sent
 
 
 def test_one_tier_works_in_one_event_loop_after_another() -> None:
@@ -261,6 +317,22 @@ async def test_other_servers_are_reached_through_the_proxy_of_the_environment(
         tier = Tier("t", model="openai:m", base_url="http://models.invalid/v1")
         assert (await tier.chat("hi")).text == "hello"
         assert proxy.requests[0].path == "http://models.invalid/v1/chat/completions"
+
+
+@pytest.mark.anyio
+async def test_a_proxy_may_be_named_without_a_scheme_and_passed_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serve(script(then=completion())) as proxy:
+        monkeypatch.delenv("HTTP_PROXY", raising=False)
+        monkeypatch.delenv("http_proxy", raising=False)
+        monkeypatch.setenv("ALL_PROXY", proxy.url.removeprefix("http://"))
+        monkeypatch.setenv("NO_PROXY", "local.invalid")
+        tier = Tier("t", model="openai:m", base_url="http://models.invalid/v1")
+        assert (await tier.chat("hi")).text == "hello"
+        direct = Tier("u", model="openai:m", base_url="http://models.local.invalid/v1")
+        assert type(await failure_of(direct)) is ProviderConnectionError
+        assert len(proxy.requests) == 1
 
 
 @pytest.mark.anyio

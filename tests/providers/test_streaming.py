@@ -340,11 +340,10 @@ async def test_the_connection_of_a_whole_stream_is_used_again() -> None:
     async with scripted(then=streamed(HELLO, END, DONE), first_token_s=LATER_S) as s:
         for _ in range(5):
             await s.tier.chat("hi")
-            (pool,) = _pool._pools()[s.tier.base_url or ""]
-            transport: Any = pool.client._transport
+            transport: Any
+            (transport,) = (await _pool._connections())._all
             (connection,) = transport._pool.connections
             ports.add(id(connection))
-            assert pool.in_use == 0
     assert len(ports) == 1
 
 
@@ -409,8 +408,8 @@ async def main():
 
         for checkpoints in range(80):
             await call(checkpoints)
-        pools = _pool._pools()[server.url]
-        assert [pool.in_use for pool in pools] == [0] * len(pools)
+        kept = await _pool._connections()
+        assert {one.connection for one in kept._idle[server.url]} == kept._all
         assert (await tier.chat("hi")).text == "hello " * 20
         for first_token_s in (0.0001, 0.001, 0.002, 0.003, 0.005) * 5:
             hasty = Tier("t", model="openai:m", base_url=server.url, retries=0, breaker=None,
@@ -419,7 +418,7 @@ async def main():
                 await hasty.chat("hi")
             except Exception as error:
                 assert "no first token" in str(error), error
-        assert [pool.in_use for pool in pools] == [0] * len(pools)
+        assert {one.connection for one in kept._idle[server.url]} == kept._all
 
 anyio.run(main, backend=sys.argv[1])
 """
