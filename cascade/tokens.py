@@ -2,7 +2,8 @@
 
 No tokenizer is loaded: the guess counts the characters of each kind, in one pass at the speed of
 `bytes.translate`, and leans high where tokenizers differ. Who has the tokenizer of a model gives it
-to `register`. What providers then bill corrects either for each model (`observe`).
+to `register`, from its file with `tokenizer_file`. What providers then bill corrects either for
+each model (`observe`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
+from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
 from cascade.errors import ConfigError
@@ -27,6 +30,7 @@ __all__ = [
     "max_output_tokens",
     "observe",
     "register",
+    "tokenizer_file",
 ]
 
 TokenCounter: TypeAlias = Callable[[str], int]
@@ -208,6 +212,35 @@ def register(prefix: str, counter: TokenCounter | None) -> None:
             kept.append((prefix, counter))
         _counters = tuple(sorted(kept, key=lambda one: -len(one[0])))
     _corrections.forget(prefix)
+
+
+def tokenizer_file(path: str | PathLike[str]) -> TokenCounter:
+    """A counter for `register` from a `tokenizer.json`, as open models come with.
+
+    Needs the extra `tokenizers`. The file is read here, once; no network is asked.
+
+    Raises:
+        ConfigError: the extra is not installed, or the file cannot be read as a tokenizer.
+    """
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise ConfigError(
+            'tokenizer files need the extra "tokenizers": pip install "cascade-engine[tokenizers]"'
+        ) from None
+    why = ""
+    try:
+        tokenizer = Tokenizer.from_buffer(Path(path).read_bytes())
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    except Exception as error:  # the package raises nothing more telling
+        why = f"it is no tokenizer.json: {error}"
+    else:
+        # A file may say how its texts are cut or filled up; what is to be counted is all of them.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return lambda text: len(tokenizer.encode(text, add_special_tokens=False))
+    raise ConfigError(f"the tokenizer file {str(path)!r} cannot be read: {why}")
 
 
 def _counted(text: str, model: str) -> int | None:

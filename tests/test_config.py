@@ -23,11 +23,13 @@ from cascade import (
     SpendLimitExceeded,
     SQLiteStore,
     Usage,
+    tokens,
 )
 from cascade.config import ConfigFileError, json_schema, load
 from cascade.config.mistakes import Mistakes
 from cascade.config.tiers import EnvironmentKey, key_variables
 from cascade.validation import Check
+from tests.tokenizer_files import write_tokenizer
 
 SCHEMA_FILE = Path(__file__).resolve().parent.parent / "docs" / "cascade.schema.json"
 
@@ -888,6 +890,30 @@ def test_imports_that_fail_are_mistakes(write: Any, tmp_path: Path, imported: st
     assert list(found) == ["imports[0]", "imports[2]"]
     assert "ModuleNotFoundError" in found["imports[0]"]
     assert "ZeroDivisionError" in found["imports[2]"]
+
+
+CAPPED = "[spend]\ncaps = [{ usd = 5 }]\n"
+
+
+def test_tokenizers_count_the_tokens_of_their_models(write: Any, tmp_path: Path) -> None:
+    write_tokenizer(tmp_path, "words.json")
+    try:
+        load(write(f'[tokenizers]\nti = "words.json"\n{CAPPED}{VALID}'))
+        assert tokens.estimate_text("one two three", "tiny") == 3
+    finally:
+        tokens.register("ti", None)
+
+
+def test_tokenizers_that_would_count_nothing_are_mistakes(write: Any, tmp_path: Path) -> None:
+    write_tokenizer(tmp_path, "words.json")
+    table = '[tokenizers]\nti = "words.json"\nqwen = "words.json"\n"hu" = "missing.json"\n'
+    found = mistakes(write(table + VALID))
+    assert list(found) == ["tokenizers", "tokenizers.qwen", "tokenizers.hu"]
+    assert "without [spend] or tokens_per_min" in found["tokenizers"]
+    assert found["tokenizers.qwen"] == "no model begins so; the models are huge, tiny"
+    assert "No such file" in found["tokenizers.hu"]
+    long_word = "internationalisation"  # one token of the file, several by the estimate
+    assert tokens.estimate_text(long_word, "tiny") > 1, "none is in use"
 
 
 def test_the_exported_schema_is_current() -> None:

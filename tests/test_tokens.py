@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +31,9 @@ from cascade.tokens import (
     estimate_values,
     max_output_tokens,
     observe,
+    tokenizer_file,
 )
+from tests.tokenizer_files import write_tokenizer
 
 # What two public tokenizers (o200k_base, cl100k_base) count, which differ most outside of English.
 COUNTED = {
@@ -254,6 +258,32 @@ def test_a_counter_that_does_not_count_is_as_if_it_were_not_there(said: Any) -> 
         assert estimate_text("some text", "bad-1") == estimate_text("some text")
     finally:
         tokens.register("bad-", None)
+
+
+def test_a_tokenizer_file_counts_all_of_a_text_and_nothing_else(tmp_path: Path) -> None:
+    count = tokenizer_file(write_tokenizer(tmp_path))
+    assert count("one two three, four") == 5  # though the file says to cut, and adds a token
+    assert count("") == 0
+    tokens.register("exact-", count)
+    try:
+        assert estimate_text("one two three", "exact-1") == 3
+    finally:
+        tokens.register("exact-", None)
+
+
+def test_a_file_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.json"
+    with pytest.raises(ConfigError, match=r"missing\.json.*No such file"):
+        tokenizer_file(missing)
+    missing.write_text('{"version": "1.0"}')
+    with pytest.raises(ConfigError, match=r"it is no tokenizer\.json"):
+        tokenizer_file(missing)
+
+
+def test_tokenizer_files_need_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(ConfigError, match=r'pip install "cascade-engine\[tokenizers\]"'):
+        tokenizer_file("tokenizer.json")
 
 
 def test_what_cannot_be_a_counter_is_refused() -> None:

@@ -375,6 +375,10 @@ class ConfigTables(Table):
     """Servers that several tiers share."""
     tiers: dict[Name, TierTable] = Field(default_factory=dict)
     """Models with their prices, by the name they go by."""
+    tokenizers: dict[Name, Name] = Field(default_factory=dict)
+    """Files `tokenizer.json` by how the names of their models begin, to count tokens exactly under
+    [spend] and tokens_per_min (extra `tokenizers`). Their paths start at the folder of this
+    file. Left out: tokens are estimated."""
     spend: SpendTable | None = None
     """Spend caps of all cascades together. Left out: nothing is capped."""
     ledger: LedgerTable | None = None
