@@ -1,6 +1,6 @@
 """The fault matrix: what a cascade makes of every way a provider breaks.
 
-python -m benchmarks.faults [asyncio | trio]
+    python benchmarks/faults.py [asyncio | trio]
 
 Each row is a call to a ladder of two tiers. The cheap one stands before a real server on the
 loopback interface that breaks in one way at each request; the other one is well. The rows are
@@ -9,10 +9,15 @@ those of benchmarks/fault_rows.py, and tests/test_faults.py holds the cascade to
 
 from __future__ import annotations
 
+import argparse
 import sys
 from decimal import Decimal
+from pathlib import Path
 
 import anyio
+
+if not __package__:  # a script's own folder is looked in, not the one around it
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.fault_table import FAULTS, KEY, PROMPT, Seen, leaks
 from benchmarks.timing import table
@@ -55,4 +60,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, backend=sys.argv[1] if len(sys.argv) > 1 else "asyncio")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("backend", nargs="?", choices=("asyncio", "trio"), default="asyncio")
+    anyio.run(main, backend=parser.parse_args().backend)
