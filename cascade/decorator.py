@@ -32,6 +32,7 @@ from cascade.observing import NO_LABELS, Labels, Observer, Observers, as_observe
 from cascade.options import check_count, check_seconds, named_options
 from cascade.policing import PolicySource, check_policy, weighed_by
 from cascade.policy import Policy
+from cascade.providers import prepare
 from cascade.route_plans import RoutePlans
 from cascade.routes import Routes
 from cascade.routing import (
@@ -300,6 +301,8 @@ class Cascade:
         """
         check_seconds("drain_s", drain_s)
         self._shutdown.open()
+        if any(tier.is_remote for tier in self.tiers):
+            await prepare()  # so that the first call does not wait for it
         async with _beside(self.auditor):
             try:
                 yield self

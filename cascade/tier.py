@@ -116,7 +116,7 @@ class Tier:
         self._delivery: Delivery | None = None
         self._check()
         self._check_deployments()
-        remote = self._is_remote()
+        remote = self.is_remote
         self.retries = _retries(retries, 2 if remote else 0)
         self.breaker = (Breaker() if remote else None) if breaker is UNSET else breaker
         self._check_unused()
@@ -209,7 +209,8 @@ class Tier:
         named = [providers.split_model(model) for model in models if model is not None]
         return [name for name, _ in filter(None, named)]
 
-    def _is_remote(self) -> bool:
+    @property
+    def is_remote(self) -> bool:
         """Whether its requests leave the process: only there things break that mend themselves."""
         return any(providers.PROVIDERS[name].base_url for name in self._providers())
 

@@ -20,6 +20,7 @@ __all__ = [
     "Provider",
     "close_connections",
     "connect",
+    "prepare",
     "split_model",
     "with_provider",
 ]
@@ -141,6 +142,16 @@ def connect(
     )
     connected: Provider = import_module(f"cascade.providers.{known.module}").provide(endpoint)
     return connected
+
+
+async def prepare() -> None:
+    """Load what a first request would have to load, without holding up the event loop.
+
+    `Cascade.lifespan` does so. Where it is not used, the first request waits for it.
+    """
+    from cascade.providers import _http
+
+    await _http.prepare()
 
 
 async def close_connections() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -16,13 +17,14 @@ from cascade.providers._failures import (
     status_error,
     transport_error,
 )
+from cascade.threads import run_in_thread
 from cascade.types import NO_USAGE
 
 if TYPE_CHECKING:
     from cascade.providers import Endpoint
     from cascade.providers._pool import Reply, Taker
 
-__all__ = ["check_endpoint", "encode", "exchange", "key_of", "post", "read_object"]
+__all__ = ["check_endpoint", "encode", "exchange", "key_of", "post", "prepare", "read_object"]
 
 
 async def post(
@@ -134,6 +136,7 @@ async def exchange(
 
     `events` takes the body where it is an event stream; see `_pool.send`.
     """
+    await prepare()
     import httpx
 
     from cascade.providers._encoding import ENCODING_ERRORS
@@ -146,6 +149,28 @@ async def exchange(
         return await send(base_url, path, sent, content, events)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, *ENCODING_ERRORS) as error:
         return transport_error(label(endpoint), _origin(base_url), error)
+
+
+_is_prepared = False
+
+
+async def prepare() -> None:
+    """Import what sends requests, once, in a thread: it takes longer than some budgets are.
+
+    In the event loop it would hold up every deadline of the process until it is done.
+    """
+    global _is_prepared
+    if not _is_prepared:
+        await run_in_thread(_import)
+        _is_prepared = True
+
+
+def _import() -> None:
+    import_module("tenacity")  # what a first retry needs
+
+    from cascade.providers._pool import certificates
+
+    certificates()
 
 
 def _origin(base_url: str) -> str:

@@ -30,7 +30,7 @@ from cascade.providers._encoding import (
     Decoder,
 )
 
-__all__ = ["Reply", "close_connections", "send"]
+__all__ = ["Reply", "certificates", "close_connections", "send"]
 
 CONNECT_TIMEOUT_S: Final = 10.0
 IDLE_TIMEOUT_S: Final = 600.0  # without a byte moving; the path's budget is the real limit
@@ -295,7 +295,7 @@ async def close_connections() -> None:
 
 def _connect(url: httpx.URL) -> httpx.AsyncHTTPTransport:
     return httpx.AsyncHTTPTransport(
-        verify=_certificates(),
+        verify=certificates(),
         limits=httpx.Limits(max_connections=1, keepalive_expiry=KEEP_ALIVE_S),
         proxy=_proxy_for(url),
     )
@@ -312,8 +312,8 @@ def _proxy_for(url: httpx.URL) -> str | None:
 
 
 @lru_cache(maxsize=1)
-def _certificates() -> ssl.SSLContext:
-    # Shared by all connections: reading the certificates takes longer than all the rest.
+def certificates() -> ssl.SSLContext:
+    """What servers are known by; shared, as reading it takes longer than many requests."""
     return httpx.create_ssl_context()
 
 

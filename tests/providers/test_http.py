@@ -137,13 +137,14 @@ async def test_a_cancelled_call_leaves_the_pool_whole() -> None:
 CANCELLED = """
 import sys
 import anyio
-from cascade.providers import _pool
+from cascade.providers import _pool, prepare
 from cascade.simulated import Drip, script, serve
 from cascade.tier import Tier
 
 BODY = {"choices": [{"message": {"content": "hello"}}]}
 
 async def main():
+    await prepare()
     async with serve(script(then=Drip(BODY, chunk=4, pause_s=0.01))) as server:
         tier = Tier("t", model="openai:m", base_url=server.url)
 
@@ -498,6 +499,45 @@ def test_reprs_hold_no_key() -> None:
     assert KEY not in repr(endpoint)
     with pytest.raises(TypeError):
         pickle.dumps(endpoint.api_key)
+
+
+FIRST_CALL = """
+import sys, threading
+import anyio
+from cascade import Cascade
+from cascade.simulated import Reply, script, serve
+from cascade.tier import Tier
+
+BODY = {"choices": [{"message": {"content": "hello"}}]}
+held_up_the_loop = {}
+
+class Watch:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in ("httpx", "tenacity"):
+            held_up_the_loop[name] = threading.current_thread() is threading.main_thread()
+
+sys.meta_path.insert(0, Watch)
+
+async def main():
+    async with serve(script(then=Reply(body=BODY))) as server:
+        cascade = Cascade(tiers=[Tier("t", model="openai:m", base_url=server.url)])
+        assert not held_up_the_loop
+        if sys.argv[2] == "call":
+            await cascade.run("hi")
+        else:
+            async with cascade.lifespan():
+                pass
+        assert held_up_the_loop == {"httpx": False, "tenacity": False}, held_up_the_loop
+
+anyio.run(main, backend=sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("by", ["call", "lifespan"])
+def test_what_sends_requests_is_loaded_beside_the_event_loop(backend: str, by: str) -> None:
+    assert run_python(FIRST_CALL, backend, by) == (0, "", "")
 
 
 def test_importing_the_providers_does_not_import_httpx() -> None:

@@ -382,7 +382,7 @@ async def test_an_answer_alone_is_refused_where_nothing_passes() -> None:
 CANCELLED = """
 import sys
 import anyio
-from cascade.providers import _pool
+from cascade.providers import _pool, prepare
 from cascade.simulated import Reply, script, serve
 from cascade.tier import Tier
 
@@ -396,6 +396,7 @@ async def answer(request):
     return Reply(stream=events())
 
 async def main():
+    await prepare()
     async with serve(script(then=answer)) as server:
         tier = Tier("t", model="openai:m", base_url=server.url, first_token_s=30)
 
