@@ -44,9 +44,10 @@ class LatencySketch:
         "_buckets",
         "_cached",
         "_given_up",
-        "_is_probing",
         "_landmark_s",
         "_probe_from_s",
+        "_probes_left",
+        "_probing_until_s",
         "_since_cached",
         "_total",
         "seed_s",
@@ -58,22 +59,22 @@ class LatencySketch:
         self._total = 0.0
         self._landmark_s: float | None = None
         self._probe_from_s = math.inf
-        self._is_probing = False
+        self._probing_until_s = -math.inf
+        self._probes_left = 0
         self._given_up = 0
         self._cached: dict[float, float] = {}
         self._since_cached = 0
 
     def observe(self, latency_s: float, now_s: float) -> None:
         """Learn the latency of a call that ended, at a time on any steady clock."""
-        # A probe that came back may be followed by the next at once: so a tier that has recovered
-        # is known again soon.
-        self._learn(latency_s, now_s, now_s if self._is_probing else now_s + PROBE_EVERY_S)
+        if now_s < self._probing_until_s:
+            self._probes_left += 2
+        self._learn(latency_s, now_s)
 
-    def _learn(self, latency_s: float, now_s: float, probe_from_s: float) -> None:
+    def _learn(self, latency_s: float, now_s: float) -> None:
         if self._landmark_s is None:
             self._landmark_s = now_s
-        self._probe_from_s = probe_from_s
-        self._is_probing = False
+        self._probe_from_s = now_s + PROBE_EVERY_S
         weight = math.exp2(min((now_s - self._landmark_s) / HALF_LIFE_S, 900.0))
         if weight > _LARGEST_WEIGHT:
             self._rebase(weight, now_s)
@@ -89,22 +90,32 @@ class LatencySketch:
         Before the median that tells nothing. Beyond it the tier is slow, and the call is taken to
         have needed half as long again.
         """
+        self._probing_until_s, self._probes_left = -math.inf, 0
         median_s = self.quantile_s(FITS_AT, now_s)
         if median_s is None or latency_s > median_s:
-            self._learn(latency_s * 1.5, now_s, now_s + PROBE_EVERY_S)
+            self._learn(latency_s * 1.5, now_s)
 
     def may_probe(self, now_s: float) -> bool:
         """Whether to ask a tier once more that looks too slow: it may have recovered.
 
-        True once in 30 seconds in which nothing was observed, and again when that came back.
+        True once in 30 seconds in which nothing was observed. Each probe that came back lets two
+        more go, until one is cut short or 30 seconds have passed: so a bad spell is over within
+        seconds, though it was long.
         """
+        if self._probes_left and now_s < self._probing_until_s:
+            self._probes_left -= 1
+            return True
         if now_s < self._probe_from_s:
             # Not in the future for ever: a tier that was never asked is to be probed as well.
             self._probe_from_s = min(self._probe_from_s, now_s + PROBE_EVERY_S)
             return False
         self._probe_from_s = now_s + PROBE_EVERY_S
-        self._is_probing = True
+        self._begin_probing(now_s)
         return True
+
+    def _begin_probing(self, now_s: float) -> None:
+        if now_s >= self._probing_until_s:
+            self._probing_until_s, self._probes_left = now_s + PROBE_EVERY_S, 0
 
     def has_a_chance(self, time_left_s: float, now_s: float) -> bool:
         """Whether to hope that a call finishes in the time left.
@@ -120,8 +131,10 @@ class LatencySketch:
         if quickest_s is None or quickest_s <= time_left_s:
             return True
         self._given_up += 1
-        self._is_probing = self._given_up % round(1 / HAS_A_CHANCE_AT) == 0
-        return self._is_probing
+        if self._given_up % round(1 / HAS_A_CHANCE_AT):
+            return False
+        self._begin_probing(now_s)
+        return True
 
     def seen(self, now_s: float) -> float:
         """How many observations there are, the older ones counting less."""

@@ -25,6 +25,7 @@ from cascade import (
 )
 from cascade.budget import (
     ENOUGH,
+    FITS_AT,
     HALF_LIFE_S,
     PROBE_EVERY_S,
     LatencySketch,
@@ -276,6 +277,49 @@ def test_a_bad_spell_is_over_when_a_few_probes_came_back() -> None:
             sent += 1
     assert sent > 100
     assert sketch.has_a_chance(0.2, 0.0)
+
+
+def rounds_to_recover(at_once: int) -> int:
+    """After a thousand calls in a bad spell: how often so many at once ask until it fits again."""
+    sketch = LatencySketch(0.1)
+    for _ in range(1000):
+        sketch.observe_at_least(2.0, 0.0)
+    for number in range(2000):
+        now_s = PROBE_EVERY_S + number * 0.1
+        if fits(sketch.quantile_s(FITS_AT, now_s), 1.0):
+            return number
+        sent = sum(sketch.may_probe(now_s) for _ in range(at_once))
+        for _ in range(sent):
+            sketch.observe(0.1, now_s + 0.1)
+    return 2000
+
+
+def test_a_long_bad_spell_is_over_within_seconds() -> None:
+    # 1, 2, 4 ... probes in each tenth of a second, up to what is asked, and so a thousand soon.
+    assert rounds_to_recover(100) < 25
+
+
+def test_a_probe_that_is_cut_short_ends_the_probing() -> None:
+    sketch = LatencySketch(0.1)
+    for _ in range(1000):
+        sketch.observe_at_least(2.0, 0.0)
+    now_s = PROBE_EVERY_S
+    assert [sketch.may_probe(now_s) for _ in range(3)] == [True, False, False]
+    sketch.observe(0.1, now_s)
+    assert [sketch.may_probe(now_s) for _ in range(3)] == [True, True, False]
+    sketch.observe(0.1, now_s)
+    sketch.observe_at_least(1.0, now_s)  # less than the median is now: still it came to nothing
+    assert not any(sketch.may_probe(now_s + 1) for _ in range(3))
+    assert sketch.may_probe(now_s + 1 + PROBE_EVERY_S)
+
+
+def test_probing_ends_after_a_while() -> None:
+    sketch = LatencySketch(9.0)
+    assert not sketch.may_probe(0.0)
+    assert sketch.may_probe(PROBE_EVERY_S)
+    sketch.observe(0.1, PROBE_EVERY_S)
+    sketch.observe(0.1, 2 * PROBE_EVERY_S)
+    assert not sketch.may_probe(2 * PROBE_EVERY_S + 1)
 
 
 def test_a_tier_that_got_slow_is_learnt_and_skipped() -> None:
