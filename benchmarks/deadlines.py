@@ -29,6 +29,7 @@ from typing import Any
 from timing import table
 
 from cascade import Answer, Cascade, Context, Path, Price, Tier
+from cascade.providers import prepare
 from cascade.simulated import HttpRequest, Reply, serve
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -244,6 +245,7 @@ def clients(asked_for: list[str] | None) -> dict[str, Callable[[str, float], Ask
 async def measure(url: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The figures of each client at each budget."""
     rows: list[dict[str, Any]] = []
+    await prepare()  # as `Cascade.lifespan` does in a server
     measured = clients(options.clients)
     for budget_s in options.budgets:
         for name, make in measured.items():

@@ -93,6 +93,14 @@ class Run:
             return quickest
         return None
 
+    def can_hedge(self, place: int) -> bool:
+        """Whether a rung above `place` could make it beside that one. Later none does any more."""
+        time_left_s, now_s = self.time_left_s(), self.plan.clock()
+        return any(
+            fits(rung.latency.quantile_s(FITS_AT, now_s), time_left_s)
+            for rung in self.plan.rungs[place + 1 :]
+        )
+
     def skip(self, rung: Rung, reason: str) -> None:
         """Put on record that a rung is not asked."""
         self.attempts.append(

@@ -122,7 +122,7 @@ async def _climb(run: Run) -> Decision:
         return await _ask_fast(run)
     if run.spend is not None and await run.is_too_dear(place):
         return OUT_OF_MONEY
-    if run.plan.hedge != "never" and place + 1 < len(run.plan.rungs):
+    if run.plan.hedge != "never" and run.can_hedge(place):
         return await race(run, place, _ask)
     handover: Handover | None = None
     while True:
