@@ -14,7 +14,7 @@ HAS_A_CHANCE_AT: Final = 0.05
 """A rung that nothing can be hoped of any more: not even this share of its calls is that quick."""
 
 HEDGE_AT: Final = 0.95
-"""A hedge starts while this share of the next rung's calls would still be done in time."""
+"""A hedge starts while the next rung still has this share of the chance that it has at first."""
 
 HALF_LIFE_S: Final = 600.0
 PROBE_EVERY_S: Final = 30.0
@@ -156,6 +156,24 @@ class LatencySketch:
             self._cached[q] = self._quantile_s(q)
         return self._cached[q]
 
+    def hedge_takes_s(self, time_left_s: float, now_s: float) -> float | None:
+        """The seconds that a hedge needs, of those that are left.
+
+        In them nearly as many of its calls are done as in all of the time left: those that would
+        be late in any case, such as one that stalls, are no reason to start it at once. None:
+        nothing is known of it.
+        """
+        if self.seen(now_s) < ENOUGH:
+            return self.seed_s
+        # Rounded, so that what was reckoned for one call serves the next.
+        return self.quantile_s(round(HEDGE_AT * self._share_within(time_left_s), 2), now_s)
+
+    def _share_within(self, time_s: float) -> float:
+        """The share of calls that took no longer."""
+        last = math.log(max(time_s, _SHORTEST_S)) / _LOG_GROWTH
+        within = math.fsum(weight for bucket, weight in self._buckets.items() if bucket <= last)
+        return within / self._total
+
     def _quantile_s(self, q: float) -> float:
         wanted = q * self._total
         passed = 0.0
@@ -192,7 +210,7 @@ def hedge_after_s(
 
     Args:
         hedge: "never", "deadline": as late as the next rung can still make it, or seconds.
-        next_takes_s: what the next rung takes at `HEDGE_AT`. None: unknown.
+        next_takes_s: what `LatencySketch.hedge_takes_s` says of the next rung. None: unknown.
         time_left_s: seconds to the deadline. None: there is none.
 
     Returns:

@@ -226,6 +226,9 @@ def _result(run: Run, decision: Decision, budget_s: float | None) -> Result[Any]
 
 def _accepted(attempts: list[Attempt]) -> Attempt:
     """The accepted attempt: the last one, but for a hedge that was called off after it."""
+    last = attempts[-1]
+    if last.outcome == "accepted":
+        return last
     return next(attempt for attempt in reversed(attempts) if attempt.outcome == "accepted")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from anyio import Event, create_task_group, move_on_after
 
 from cascade.attempt import Run
-from cascade.budget import HEDGE_AT, hedge_after_s
+from cascade.budget import hedge_after_s
 from cascade.decision import ACCEPT, EXHAUSTED, OUT_OF_MONEY, OUT_OF_TIME, Decision
 from cascade.metering import Handover
 
@@ -121,8 +121,11 @@ def _outcome(run: Run, state: _Race) -> Decision:
 
 def _patience_s(run: Run, following: int) -> float | None:
     """How long the rungs in flight have before the next one starts. None: as long as it takes."""
-    takes_s = run.plan.rungs[following].latency.quantile_s(HEDGE_AT, run.plan.clock())
-    return hedge_after_s(run.plan.hedge, takes_s, run.time_left_s())
+    latency, time_left_s = run.plan.rungs[following].latency, run.time_left_s()
+    takes_s: float | None = None
+    if time_left_s is not None:
+        takes_s = latency.hedge_takes_s(time_left_s, run.plan.clock())
+    return hedge_after_s(run.plan.hedge, takes_s, time_left_s)
 
 
 def _keep_one_accepted(run: Run, decision: Decision | None) -> None:

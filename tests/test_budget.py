@@ -121,6 +121,37 @@ def test_hedge_after(
     assert hedge_after_s(hedge, next_takes_s, time_left_s) == after_s
 
 
+def learnt(calls: dict[float, int]) -> LatencySketch:
+    """A sketch that has seen so many calls of each latency."""
+    sketch = LatencySketch()
+    for latency_s, times in calls.items():
+        for _ in range(times):
+            sketch.observe(latency_s, 0.0)
+    return sketch
+
+
+@pytest.mark.parametrize(
+    ("calls", "time_left_s", "takes_s"),
+    [
+        ({0.2: 96, 0.6: 4}, 1.0, 0.2),  # as it is with no more than 5 % of them
+        ({0.2: 80, 0.6: 20}, 1.0, 0.6),
+        ({0.2: 80, 0.6: 10, 5.0: 10}, 1.0, 0.6),  # what stalls is late in any case
+        ({0.2: 80, 0.6: 10, 5.0: 10}, 9.0, 5.0),
+        ({0.2: 80, 0.6: 10, 5.0: 10}, 0.5, 0.2),
+    ],
+)
+def test_a_hedge_is_started_for_the_calls_that_can_be_in_time(
+    calls: dict[float, int], time_left_s: float, takes_s: float
+) -> None:
+    takes = learnt(calls).hedge_takes_s(time_left_s, 0.0)
+    assert takes == pytest.approx(takes_s, rel=0.05)
+
+
+def test_a_hedge_goes_by_the_seed_until_enough_was_seen() -> None:
+    assert LatencySketch().hedge_takes_s(1.0, 0.0) is None
+    assert LatencySketch(0.4).hedge_takes_s(1.0, 0.0) == 0.4
+
+
 # The engine, on trio's clock, which jumps from event to event.
 
 FREE = Price.free()
@@ -196,6 +227,23 @@ def test_when_no_ladder_fits_the_quickest_tier_is_asked_alone() -> None:
     result, took = run(Path(budget_s=1.0), tiers)
     assert story(result) == [("b", "accepted", "")]
     assert took == pytest.approx(0.3)
+
+
+def test_a_tier_that_stalls_now_and_then_is_no_reason_to_hedge_at_once() -> None:
+    cascade = Cascade(
+        tiers=ladder((0.3, "good"), (0.5, "good")),
+        validators=[is_good],
+        paths={"p": Path(budget_s=1.0, hedge="deadline")},
+        clock=trio.current_time,
+    )
+    for latency_s in [0.4] * 90 + [5.0] * 10:
+        cascade.plan("p").rungs[1].latency.observe(latency_s, 0.0)
+
+    async def call() -> Result[Any]:
+        return await cascade.run("?", path="p")
+
+    result = trio.run(call, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert story(result) == [("a", "accepted", "")]
 
 
 def test_when_no_ladder_fits_the_paths_fast_tier_goes_before_the_quickest() -> None:
