@@ -221,6 +221,7 @@ def _result(run: Run, decision: Decision, budget_s: float | None) -> Result[Any]
         current_tenant(),
         run.labels.metadata,
         None if outer is None else outer.call_id,
+        tuple([rung.tier.name for rung in plan.rungs]),
     )
 
 

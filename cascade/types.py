@@ -555,6 +555,8 @@ class Result(Generic[T]):
         tenant: who it was made for. None: nobody was named.
         metadata: the caller's own labels.
         parent: the id of the call around this one. None: it is in none.
+        plan: the names of the tiers that it could use, cheapest first: what its path, rule and
+            policy left of the ladder.
     """
 
     value: T = field(repr=False)
@@ -576,6 +578,7 @@ class Result(Generic[T]):
     tenant: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     parent: str | None = None
+    plan: tuple[str, ...] = ()
 
     @property
     def cost_usd(self) -> Decimal | None:

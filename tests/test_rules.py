@@ -137,12 +137,14 @@ async def test_the_first_rule_that_matches_decides_and_is_told_with_its_reason()
         )
         result = await cascade.run("Hello")
         assert (result.tier, result.rule, result.rule_reason) == ("medium", "short", "it is short")
+        assert result.plan == ("medium",)
         assert result.signals == {"task": "chat", "detected_task": "chat", "input_tokens": 9}
         assert "  rule 'short': it is short\n" in result.story()
         result = await cascade.run("Debug this function: ```def f(x): return y```")
         assert (result.tier, result.rule_reason) == ("large", "task is coding")
         result = await cascade.run("word " * 600)
         assert (result.tier, result.rule, result.rule_reason) == ("small", None, None)
+        assert result.plan == ("small", "medium", "large")
 
 
 @pytest.mark.anyio

@@ -7,7 +7,7 @@ object with a method `record(result)`.
 from __future__ import annotations
 
 from cascade.ledger.content import ContentKept, Redact
-from cascade.ledger.errors import LedgerError, LedgerVersionError
+from cascade.ledger.errors import LedgerError, LedgerVersionError, NoLedgerError
 from cascade.ledger.feedback import Outcome
 from cascade.ledger.jsonl import JsonLines
 from cascade.ledger.memory import MemoryLedger
@@ -28,6 +28,7 @@ __all__ = [
     "LedgerError",
     "LedgerVersionError",
     "MemoryLedger",
+    "NoLedgerError",
     "Outcome",
     "Redact",
     "StoredAttempt",

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from cascade.errors import CascadeError
 
-__all__ = ["LedgerError", "LedgerVersionError"]
+__all__ = ["LedgerError", "LedgerVersionError", "NoLedgerError"]
 
 
 class LedgerError(CascadeError):
     """A ledger cannot be read, opened or changed. The message names it, without secrets."""
+
+
+class NoLedgerError(LedgerError):
+    """There is no ledger yet where one was to be read; the first call recorded there makes it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is no ledger {name} yet; the first call that is recorded there makes it"
+        )
 
 
 class LedgerVersionError(LedgerError):

@@ -177,6 +177,7 @@ class _Lines:
 def as_json(record: Record) -> str:
     """One call as JSON."""
     call: dict[str, Any] = dict(zip(CALL_COLUMNS, record.call, strict=True))
+    call["plan"] = json.loads(call["plan"] or "[]")
     for labels in ("signals", "metadata"):
         call[labels] = json.loads(call[labels]) if call[labels] else {}
     kept = {(attempt, kind): text for attempt, kind, text in record.contents}

@@ -16,7 +16,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from cascade.errors import ConfigError
 from cascade.ledger.database import engine_for, shown, told
-from cascade.ledger.errors import LedgerError
+from cascade.ledger.errors import LedgerError, NoLedgerError
 from cascade.ledger.schema import check_readable
 from cascade.ledger.stored import (
     StoredAttempt,
@@ -44,20 +44,21 @@ class Reader:
         name: the ledger's address for people, without secrets.
 
     Raises:
-        LedgerError: there is no ledger, or its tables are of another version.
+        NoLedgerError: there is none yet.
+        LedgerError: it cannot be reached, or its tables are of another version.
     """
 
     def __init__(self, url: URL) -> None:
         self._url = url
         self.name = shown(url)
         if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
-            raise LedgerError(f"there is no ledger {self.name}")
+            raise NoLedgerError(self.name)
         self._engine = engine_for(url, "read")
         with told(url):
             self._connection: Connection = self._engine.connect()
         try:
             with self._transaction() as connection:
-                check_readable(connection)
+                check_readable(connection, self.name)
         except BaseException:
             self.close()
             raise
@@ -254,10 +255,11 @@ def _call(
     said: tuple[StoredOutcome, ...],
     texts: Iterable[Any],
 ) -> StoredCall:
-    *columns, signals, metadata = row
+    *columns, plan, signals, metadata = row
     sent = next((text.text for text in texts if text.kind == "request"), None)
     request = None if sent is None else _mapping(sent)
-    fields: list[Any] = [*columns, _mapping(signals), _mapping(metadata), tries, said, request]
+    facts = (tuple(json.loads(plan or "[]")), _mapping(signals), _mapping(metadata))
+    fields: list[Any] = [*columns, *facts, tries, said, request]
     return StoredCall(*fields)
 
 

@@ -204,7 +204,8 @@ class Ledger:
         """What reads the ledger at an address, which is as for a `Ledger`.
 
         Raises:
-            LedgerError: there is none, or its tables are of another version.
+            NoLedgerError: there is none yet.
+            LedgerError: it cannot be reached, or its tables are of another version.
             ConfigError: it is no address, or a package is missing.
         """
         needs_sqlalchemy()

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from cascade.types import Attempt, Charge, Result, Usage, Verdict, add_exactly
@@ -47,6 +48,7 @@ CALL_COLUMNS: Final = (
     "cost_usd",
     "input_tokens",
     "output_tokens",
+    "plan",
     "signals",
     "metadata",
 )
@@ -158,10 +160,17 @@ def record_of(result: Result[Any]) -> Record:
         attempts[0][12] if len(attempts) == 1 else _money(costs),
         read,
         written,
+        _plan(result.plan),
         _json(result.signals),
         _json(result.metadata),
     )
     return Record(call, attempts, verdicts, charges, [])
+
+
+@lru_cache(maxsize=1_000)
+def _plan(tiers: tuple[str, ...]) -> str | None:
+    """A JSON list. There are few plans and many calls. None: nobody said."""
+    return json.dumps(tiers) if tiers else None
 
 
 def _attempt(attempt: Attempt, number: int, cost: str | None) -> Row:

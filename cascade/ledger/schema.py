@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, inspect, text
 
-from cascade.ledger.errors import LedgerVersionError
+from cascade.ledger.errors import LedgerVersionError, NoLedgerError
 from cascade.ledger.tables import SCHEMA_VERSION
 
 __all__ = ["check_readable", "prepare", "revisions", "upgrade", "version_of"]
@@ -40,13 +40,18 @@ def prepare(connection: Connection, *, may_upgrade: bool) -> None:
     upgrade(connection)
 
 
-def check_readable(connection: Connection) -> None:
-    """Raises LedgerVersionError unless the tables are of the version that this release reads."""
+def check_readable(connection: Connection, name: str) -> None:
+    """Refuse a database that this release cannot read as a ledger.
+
+    Raises:
+        NoLedgerError: it holds none; `name` says where that is.
+        LedgerVersionError: its tables are of another version.
+    """
     found = version_of(connection)
     if found == SCHEMA_VERSION:
         return
     if found is None:
-        raise LedgerVersionError("the database holds no ledger", found=None)
+        raise NoLedgerError(name)
     raise _too_new(found) if found not in revisions() else _too_old(found)
 
 

@@ -119,6 +119,7 @@ class StoredCall:
     cost_usd: Decimal | None
     input_tokens: int | None
     output_tokens: int | None
+    plan: tuple[str, ...]
     signals: Mapping[str, Any]
     metadata: Mapping[str, Any]
     attempts: tuple[StoredAttempt, ...]

@@ -97,6 +97,7 @@ calls = Table(
     Column("cost_usd", Money),
     Column("input_tokens", Big),
     Column("output_tokens", Big),
+    Column("plan", Text),
     Column("signals", Text),
     Column("metadata", Text),
 )

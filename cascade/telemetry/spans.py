@@ -63,6 +63,7 @@ def call_ended(result: Result[Any]) -> Attributes:
             "cascade.call.id": result.id,
             "cascade.call.parent": result.parent,
             "cascade.rule": result.rule,
+            "cascade.plan": result.plan or None,
             "cascade.policy": result.policy,
             "cascade.accepted": result.accepted,
             "cascade.reason": result.reason,

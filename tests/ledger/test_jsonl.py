@@ -23,7 +23,7 @@ def test_a_call_is_one_object_with_all_that_belongs_to_it(tmp_path: Path) -> Non
         attempt("large", price=LARGE, verdicts=[verdict("score", 0.9, 0.5), verdict("json", 1)]),
     ]
     with JsonLines(file) as lines:
-        given = result("c-1", tried, cascade="support", metadata={"user": "u1"})
+        given = result("c-1", tried, cascade="support", plan=("small",), metadata={"user": "u1"})
         lines.record(given)
         lines.record(result("c-2", []))
         lines.record_outcome("c-1", correct=True, by="grader")
@@ -31,6 +31,7 @@ def test_a_call_is_one_object_with_all_that_belongs_to_it(tmp_path: Path) -> Non
     assert (one["id"], one["cascade"], one["tier"]) == ("c-1", "support", "large")
     assert (one["metadata"], one["signals"], two["attempts"]) == ({"user": "u1"}, {}, [])
     assert Decimal(one["cost_usd"]) == given.cost_usd
+    assert (one["plan"], two["plan"]) == (["small"], [])
     small, large = one["attempts"]
     assert [v["validator"] for v in large["verdicts"]] == ["score", "json"]
     assert (small["verdicts"][0]["score"], small["verdicts"][0]["threshold"]) == (0.3, 0.5)

@@ -112,6 +112,7 @@ def test_what_is_read_is_what_was_recorded(source: str) -> None:
         parent="y-9",
         rule="long",
         rule_reason="7,000 tokens",
+        plan=("small", "large"),
         policy="2026-11-01",
         budget_s=1.5,
         signals={"tokens": 7000, "stakes": None},
@@ -123,7 +124,8 @@ def test_what_is_read_is_what_was_recorded(source: str) -> None:
         with ledger.reader() as reader:
             call = reader.call("x-1")
     assert call is not None
-    for name in ("id", "started_at", "path", "cascade", "tenant", "parent", "rule", "rule_reason"):
+    names = "id started_at path cascade tenant parent rule rule_reason plan".split()
+    for name in names:
         assert getattr(call, name) == getattr(given, name)
     assert (call.policy, call.budget_s, call.cost_usd) == ("2026-11-01", 1.5, given.cost_usd)
     assert (call.signals, call.metadata) == (given.signals, given.metadata)
@@ -407,7 +409,7 @@ def test_there_is_nothing_to_read(tmp_path: Path) -> None:
         Ledger.open_for_reading(tmp_path / "ledger.db")
     empty = tmp_path / "empty.db"
     empty.touch()
-    with pytest.raises(LedgerError, match="holds no ledger"):
+    with pytest.raises(LedgerError, match="there is no ledger"):
         Ledger.open_for_reading(empty)
     text = tmp_path / "text.db"
     text.write_text("not a database " * 100)

@@ -58,6 +58,7 @@ def call(
     budget_s: float | None = None,
     latency_s: float = 1.0,
     cascade: str = "c",
+    plan: tuple[str, ...] = (),
 ) -> Result[object]:
     """A finished call, an hour after the one before it."""
     accepted = next((one for one in attempts if one.outcome == "accepted"), None)
@@ -76,6 +77,7 @@ def call(
         START + 3600 * number,
         tenant=tenant,
         parent=parent,
+        plan=plan,
     )
 
 

@@ -76,6 +76,7 @@ async def test_a_trace_span_by_span() -> None:
         "cascade.name": "support",
         "cascade.path": "chat",
         "cascade.call.id": result.id,
+        "cascade.plan": ("small", "large"),
         "cascade.accepted": True,
         "cascade.reason": "accepted",
         "cascade.tier": "large",

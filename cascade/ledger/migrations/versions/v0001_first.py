@@ -65,6 +65,7 @@ def _make_calls(big: sa.types.TypeEngine[int], money: sa.types.TypeEngine[str]) 
         sa.Column("cost_usd", money),
         sa.Column("input_tokens", big),
         sa.Column("output_tokens", big),
+        sa.Column("plan", sa.Text),
         sa.Column("signals", sa.Text),
         sa.Column("metadata", sa.Text),
     )
