@@ -78,12 +78,14 @@ def _head(call: StoredCall) -> Iterator[str]:
     whose = "" if call.tier is None else f", the answer of {call.tier}"
     yield f"{_name(call)}: {how}{after}{whose}, {seconds(call.latency_s)}, {usd(call.cost_usd)}"
     budget = "no budget" if call.budget_s is None else f"a budget of {call.budget_s:g} s"
-    yield f"started {_at(call.started_at).isoformat(' ', 'milliseconds')}, {budget}"
+    yield f"started {_moment(call.started_at, 'milliseconds')}, {budget}"
     if call.rule_reason is not None:
         rule = "route" if call.rule is None else f"rule {call.rule}"
         yield f"{rule}: {call.rule_reason}"
     elif call.rule is not None:
         yield f"rule {call.rule}"
+    if call.plan:
+        yield f"plan {' > '.join(call.plan)}"
     for name in ("policy", "tenant", "parent"):
         if (value := getattr(call, name)) is not None:
             yield f"{name} {value}"
@@ -138,7 +140,7 @@ def _label(outcome: StoredOutcome) -> str:
     said = [] if outcome.correct is None else ["right" if outcome.correct else "wrong"]
     said += [] if outcome.score is None else [f"score {outcome.score:g}"]
     said += [] if outcome.label is None else [outcome.label]
-    return f"{outcome.by}, {_at(outcome.at).isoformat(' ', 'seconds')}: {', '.join(said)}"
+    return f"{outcome.by}, {_moment(outcome.at, 'seconds')}: {', '.join(said)}"
 
 
 def _table(facts: Mapping[str, Any]) -> Iterator[Text]:
@@ -164,6 +166,10 @@ def _name(call: StoredCall) -> str:
 
 def _at(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
+
+
+def _moment(at: float, exact_to: str) -> str:
+    return f"{_at(at).replace(tzinfo=None).isoformat(' ', exact_to)} UTC"
 
 
 def _usd(amount: Any) -> str:

@@ -147,7 +147,7 @@ def _told(facts: dict[str, Any]) -> str:
     if not facts["calls"]:
         return f"{facts['ledger']}: no calls yet"
     first, last = (
-        datetime.fromtimestamp(facts[name], UTC).isoformat(" ", "seconds")
+        f"{datetime.fromtimestamp(facts[name], UTC):%Y-%m-%d %H:%M:%S}"
         for name in ("first", "last")
     )
-    return f"{facts['ledger']}: {facts['calls']:,} calls, from {first} to {last}"
+    return f"{facts['ledger']}: {facts['calls']:,} calls, from {first} to {last} UTC"

@@ -24,7 +24,8 @@ def open_ledger(address: str | None, config: Path) -> Reader:
 
     Raises:
         ConfigError: no ledger is named, or a package is missing.
-        LedgerError: there is none, or its tables are of another version.
+        NoLedgerError: there is none yet.
+        LedgerError: it cannot be reached, or its tables are of another version.
     """
     source, folder = (address, None) if address is not None else source_of(config)
     return Ledger.open_for_reading(source, folder)

@@ -23,7 +23,7 @@ _COMMON = Common()
 
 
 def show(
-    id: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    id: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     /,
     *,
     ledger: str | None = None,
@@ -36,6 +36,7 @@ def show(
     of it, and what was said of it later. The text of answers only where the ledger stores it.
 
     ```
+    cascade show
     cascade show 9f3c1a7d20-1a
     cascade show 9f3c --ledger sqlite:other.db
     cascade show 9f3c --json
@@ -44,22 +45,17 @@ def show(
     Parameters
     ----------
     id
-        The call's id (`Result.id`), or the beginning or the end of it, if no other has the same.
+        The call's id (`Result.id`), or a part of it that no other has. Left out: the latest call.
     ledger
         Its address: sqlite:FILE or postgresql://... Left out: what the configuration file says.
     config
         The configuration file that names it.
     """
     configure_logs(common.log_level)
-    if not id:
+    if id == "":
         raise ConfigError("the id is empty; `cascade tail` shows those of the latest calls")
     with open_ledger(ledger, config) as reader:
-        call = reader.call(id) or _ending(reader, id)
-        if call is None:
-            raise ConfigError(
-                f"the ledger {reader.name} holds no call {id!r}; `cascade tail` shows the ids of "
-                "the latest calls"
-            )
+        call = _latest(reader) if id is None else _named(reader, id)
         inner = _inside(reader, call.id)
     if common.json:
         write(as_json({**call_row(call), "inner": inner}, indent=2))
@@ -68,21 +64,39 @@ def show(
     return ExitCode.OK
 
 
-def _ending(reader: Reader, part: str) -> StoredCall | None:
-    """The one call whose id ends so, as `cascade tail` shows it. None: there is none.
+def _latest(reader: Reader) -> StoredCall:
+    """The call stored last. Raises ConfigError when there is none."""
+    if not (newest := reader.newest(1, with_content=True)):
+        raise ConfigError(f"the ledger {reader.name} holds no calls yet")
+    return newest[0]
+
+
+def _named(reader: Reader, part: str) -> StoredCall:
+    """The one call whose id is this, or else begins, ends or at all has a part like this.
 
     Raises:
-        ConfigError: there are several.
+        ConfigError: there is none, or there are several.
     """
     from sqlalchemy import select
 
     from cascade.ledger.tables import calls
 
-    ends = calls.c.id.endswith(part, autoescape=True)
-    found = reader.rows(select(calls.c.id).where(ends).limit(2))
-    if len(found) > 1:
-        raise ConfigError(f"several calls in {reader.name} have an id that ends {part!r}")
-    return reader.call(found[0][0]) if found else None
+    column = calls.c.id
+    for alike in (
+        column == part,
+        column.startswith(part, autoescape=True),
+        column.endswith(part, autoescape=True),
+        column.contains(part, autoescape=True),
+    ):
+        found = reader.rows(select(column).where(alike).limit(2))
+        if len(found) > 1:
+            raise ConfigError(f"several calls in {reader.name} have {part!r} in their ids")
+        if found and (call := reader.call(found[0][0])) is not None:
+            return call
+    raise ConfigError(
+        f"the ledger {reader.name} holds no call {part!r}; `cascade tail` shows the ids of the "
+        "latest calls"
+    )
 
 
 def _inside(reader: Reader, id: str) -> list[str]:

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from cascade.cli.call_view import call_row, one_line
 from cascade.cli.codes import ExitCode
-from cascade.cli.output import Common, as_json, configure_logs
+from cascade.cli.output import Common, as_json, configure_logs, say
 from cascade.cli.reading import open_ledger, print_lines
+from cascade.ledger.errors import NoLedgerError
 from cascade.ledger.stored import StoredCall
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def tail(
     ```
 
     A line has the time (UTC), the cascade and its path, the tiers that were asked and why their
-    answers were not accepted, the latency, the cost, and the end of the id.
+    answers were not accepted, the latency, the cost, and the end of the id. Where there is no
+    ledger yet, it waits for the first call; with --once that is a mistake.
 
     Parameters
     ----------
@@ -60,11 +62,26 @@ def tail(
         Show those and end.
     """
     configure_logs(common.log_level)
-    with open_ledger(ledger, config) as reader:
+    with _opened(ledger, config, once=once) as reader:
         pause = None if once else _pause
         for calls in follow(reader, cascade=cascade, number=number, pause=pause):
             _show(calls, json=common.json)
     return ExitCode.OK
+
+
+def _opened(ledger: str | None, config: Path, *, once: bool) -> Reader:
+    """The ledger, as soon as there is one."""
+    is_told = False
+    while True:
+        try:
+            return open_ledger(ledger, config)
+        except NoLedgerError as error:
+            if once:
+                raise
+            if not is_told:
+                say(f"{error}; waiting for it")
+            is_told = True
+        _pause()
 
 
 def follow(

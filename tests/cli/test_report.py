@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ def write_ledger(count: int = 25, first: int = 0) -> None:
     for n in range(first, first + count):
         small = attempt("small", "accepted" if n % 5 else "rejected", 1)
         more = [] if n % 5 else [attempt("large", "accepted", 1)]
-        ledger.record(call(n, small, *more, path="chat", tenant="acme"))
+        plan = ("small", "large")
+        ledger.record(call(n, small, *more, path="chat", tenant="acme", plan=plan))
     ledger.record_outcome(f"id-{first + 1}", correct=True, by="user")
     assert ledger.close()
 
@@ -77,13 +79,14 @@ def test_the_ledger_of_the_configuration(cli: Cli) -> None:
     [
         (["report", "--ledger", "sqlite:none.db"], "there is no ledger"),
         (["report"], "cascade.toml"),
+        (["tail", "--once", "--ledger", "sqlite:none.db"], "there is no ledger"),
         (["report", "--ledger", ADDRESS, "--since", "soon"], "--since 'soon' is no time"),
         (["report", "--ledger", ADDRESS, "--since", "1d", "--until", "2d"], "is not before"),
         (["show", "zzz", "--ledger", ADDRESS], "holds no call 'zzz'"),
         (["show", "id-", "--ledger", ADDRESS], "several calls"),
         (["show", "", "--ledger", ADDRESS], "the id is empty"),
     ],
-    ids=["ledger", "config", "since", "until", "unknown", "several", "empty"],
+    ids=["ledger", "config", "once", "since", "until", "unknown", "several", "empty"],
 )
 def test_mistakes_name_their_mend(cli: Cli, arguments: list[str], message: str) -> None:
     write_ledger()
@@ -101,6 +104,8 @@ def test_the_story_of_one_call(cli: Cli) -> None:
     assert (done.code, done.err) == (0, "")
     for words in (
         "c/chat: accepted after 1 escalation, the answer of large",
+        "started 2026-05-29 01:26:40.000 UTC, no budget",
+        "plan small > large",
         "tenant acme",
         "1 small (openai:small): rejected, logprob:below_threshold",
         "failed    logprob 0.1 (at 0.5) below_threshold",
@@ -118,6 +123,23 @@ def test_the_end_of_an_id_is_enough_and_labels_are_told(cli: Cli) -> None:
     row = json.loads(cli("show", "id-1", "--ledger", ADDRESS, "--json").out)
     assert (row["id"], row["correct"], row["inner"]) == ("id-1", True, [])
     assert Decimal(row["cost_usd"]) == 1
+
+
+def test_any_part_of_an_id_is_enough_and_without_one_it_is_the_latest(cli: Cli) -> None:
+    write_ledger()
+    assert "call id-24\n" in cli("show", "--ledger", ADDRESS).out
+    assert "call id-19\n" in cli("show", "-19", "--ledger", ADDRESS).out
+    ledger = Ledger(ADDRESS)
+    ledger.record(replace(call(0, attempt("small", "accepted", 1)), id="e81a-77f2-c9"))
+    assert ledger.close()
+    assert "call e81a-77f2-c9\n" in cli("show", "77f", "--ledger", ADDRESS).out
+
+
+def test_without_a_call_there_is_none_to_show(cli: Cli) -> None:
+    Ledger(ADDRESS).open()
+    done = cli("show", "--ledger", ADDRESS)
+    assert (done.code, done.out) == (2, "")
+    assert "holds no calls yet" in done.err
 
 
 def test_calls_inside_of_a_call_are_named(cli: Cli) -> None:
@@ -153,6 +175,28 @@ def test_the_latest_calls_once(cli: Cli) -> None:
     rows = lines(cli("tail", "--once", "-n", "2", "--json", "--ledger", ADDRESS).out)
     assert [row["id"] for row in rows] == ["id-23", "id-24"]
     assert cli("tail", "--once", "--cascade", "other", "--ledger", ADDRESS).out == ""
+
+
+def test_it_waits_for_the_first_call(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cascade.cli", "tail", "--json", "--ledger", ADDRESS]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment(PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as following:
+        try:
+            assert following.stdout is not None
+            assert following.stderr is not None
+            told = following.stderr.readline()
+            write_ledger(1)
+            assert json.loads(following.stdout.readline())["id"] == "id-0"
+        finally:
+            following.kill()
+    assert "there is no ledger" in told
+    assert "waiting for it" in told
 
 
 def test_it_follows_what_another_process_writes_until_ctrl_c(tmp_path: Path) -> None:

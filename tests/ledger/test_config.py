@@ -128,7 +128,7 @@ class TestCommand:
             ledger.record(result("a-2", started_at=86_400))
         assert run_command(["ledger", "info", "--config", config]) == 0
         out = capsys.readouterr().out
-        assert "2 calls, from 1970-01-01 00:00:00+00:00 to 1970-01-02" in out
+        assert "2 calls, from 1970-01-01 00:00:00 to 1970-01-02 00:00:00 UTC" in out
         assert run_command(["ledger", "prune", "--days", "1", "--config", config]) == 0
         assert capsys.readouterr().out == "2 calls deleted\n"
 
