@@ -7,7 +7,7 @@ from cascade.report.figures import Figures, Share
 from cascade.report.markup import Html, el
 from cascade.report.page_cost import axis_of
 from cascade.report.parts import Column, Key, chart, note, section, table, tag, who
-from cascade.report.words import count, duration, moment, rate
+from cascade.report.words import count, day_time, duration, moment, rate
 
 __all__ = ["faults"]
 
@@ -44,9 +44,10 @@ def _trend(figures: Figures) -> Html:
 
 
 def _by_tier(figures: Figures) -> Html:
+    now = figures.totals.last_at or 0.0
     columns = [
         Column("tier"), Column("what"), Column("attempts", "n"), Column("of those asked", "n"),
-        Column("", "wide"), Column("first (UTC)"), Column("last (UTC)"),
+        Column("", "wide"), Column("first (UTC)", "when"), Column("last (UTC)", "when"),
     ]  # fmt: skip
     rows = [
         (
@@ -55,8 +56,8 @@ def _by_tier(figures: Figures) -> Html:
             count(one.attempts.count),
             rate(one.attempts),
             bar(one.attempts.rate, "ghost" if one.is_refusal else "bad"),
-            moment(one.first_at),
-            moment(one.last_at),
+            day_time(one.first_at, now),
+            day_time(one.last_at, now),
         )
         for one in figures.faults
     ]

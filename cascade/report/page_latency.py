@@ -65,9 +65,11 @@ def _paths(figures: Figures) -> Html:
     return el(
         "div",
         table("Latency by path", _COLUMNS, rows, parts=parts),
+        note("Kept: calls that ended within the budget, of those that had one."),
         note(
             "The bars of a path share a scale: dark to p50, lighter to p95, thin to p99; the mark "
-            "is the budget. Kept: calls that ended within it, of those that had one."
+            "is the budget.",
+            of_drawings=True,
         ),
     )
 

@@ -34,9 +34,8 @@ def quality(figures: Figures) -> Html:
             _labelled(
                 "Right answers by path", "cascade / path", figures.path_quality, is_path=True
             ),
-            note(
-                "Of accepted answers with a label; from 0 to 100 %, the dot in its 95 % interval."
-            ),
+            note("Of accepted answers with a label."),
+            note("From 0 to 100 %, the dot in its 95 % interval.", of_drawings=True),
         ]
     return section("quality", "Quality", *parts, _thresholds(figures))
 

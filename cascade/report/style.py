@@ -98,6 +98,7 @@ th { font-weight: 500; vertical-align: top; }
 thead th { color: var(--soft); font-size: 0.8125rem; vertical-align: bottom; }
 td { vertical-align: top; }
 th.n, td.n { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap; }
+th.when, td.when { white-space: nowrap; }
 td.wide { min-width: 8.5rem; padding-top: 0.65rem; width: 30%; }
 td.say { min-width: 15rem; }
 tr > :last-child { padding-right: 0; }
@@ -127,9 +128,24 @@ footer { border-top: 1px solid var(--rule); margin-top: 3.25rem; padding-top: 1r
   .headlines .value { font-size: 1.45rem; }
   svg.trend { height: 170px; margin-left: 3.5rem; width: calc(100% - 4.25rem); }
   svg .minor { display: none; }
-  th.wide, td.wide { display: none; }
+  th.wide, td.wide, .note.wide { display: none; }
   th, td { padding-right: 0.6rem; }
   table { font-size: 0.8125rem; }
+  tbody th { min-width: 0; }
+  table.tall { display: grid; grid-template-columns: repeat(var(--values), auto); }
+  .tall caption, .tall thead, .tall tbody, .tall tr { grid-column: 1 / -1; }
+  .tall caption { display: block; }
+  .tall thead, .tall tbody, .tall tr {
+    display: grid; grid-template-columns: repeat(var(--values), 1fr);
+    grid-template-columns: subgrid;
+  }
+  .tall tr { border-bottom: 1px solid var(--rule); padding: 0.35rem 0; }
+  .tall th, .tall td { border: 0; padding-block: 0.05rem; }
+  .tall tr > :first-child, .tall td.say { grid-column: 1 / -1; }
+  .tall thead th { align-self: end; white-space: normal; }
+  .tall td.when { white-space: normal; }
+  .tall th.say { display: none; }
+  .tall tbody th { max-width: none; }
 }
 @media print {
   :root {
@@ -139,7 +155,21 @@ footer { border-top: 1px solid var(--rule); margin-top: 3.25rem; padding-top: 1r
     --bad: #a8361a; --bad-wash: #ffffff; --warn: #7a5200; --warn-wash: #ffffff;
   }
   @page { margin: 16mm 14mm; }
-  body { font-size: 10.5pt; max-width: none; padding: 0; }
+  body { font-size: 9.5pt; line-height: 1.45; max-width: none; padding: 0; }
+  h2 { margin-top: 1.75rem; padding-top: 1rem; }
+  .headlines {
+    grid-template-columns: repeat(5, 1fr); print-color-adjust: exact;
+    -webkit-print-color-adjust: exact;
+  }
+  .headlines div, .headlines div:nth-child(-n+2) { grid-column: auto; padding: 0.7rem 0.8rem; }
+  .headlines .value { font-size: 1.3rem; }
+  .headlines dt, .headlines .under, table, thead th, .tag { font-size: 8.5pt; }
+  .note, figcaption { font-size: 8.5pt; }
+  svg.trend { height: 150px; }
+  caption { padding-top: 1rem; }
+  th, td { padding-block: 0.22rem; padding-right: 0.7rem; }
+  td.wide { padding-top: 0.4rem; width: 22%; }
+  tbody th { min-width: 6.5rem; }
   h2, h3, caption { break-after: avoid; }
   figure, tr, .headlines { break-inside: avoid; }
   .scroll { overflow: visible; }

@@ -25,8 +25,8 @@ from cascade.report.figures import Bill, Figures, Latency, Share
 from cascade.report.words import (
     DASH,
     count,
+    day_time,
     interval,
-    moment,
     money,
     of_cascade,
     of_path,
@@ -186,14 +186,15 @@ def _times(found: Latency) -> tuple[str, str, str, str]:
 
 
 def _faults(figures: Figures) -> Table | None:
+    now = figures.totals.last_at or 0.0
     rows = [
         (
             one.tier,
             one.error + (" (not sent)" if one.is_refusal else ""),
             count(one.attempts.count),
             rate(one.attempts),
-            moment(one.first_at),
-            moment(one.last_at),
+            day_time(one.first_at, now),
+            day_time(one.last_at, now),
         )
         for one in figures.faults
     ]

@@ -13,6 +13,7 @@ __all__ = [
     "DASH",
     "clock",
     "count",
+    "day_time",
     "duration",
     "interval",
     "moment",
@@ -29,6 +30,7 @@ __all__ = [
 
 DASH: Final = "\N{EN DASH}"
 _DAY_S: Final = 86_400
+_MOST_OF_A_YEAR_S: Final = 300 * _DAY_S
 
 
 def money(usd: Decimal | float | None) -> str:
@@ -92,6 +94,13 @@ def plural(number: int, one: str, many: str | None = None) -> str:
 def moment(at: float) -> str:
     """Unix time in UTC, to the minute."""
     return f"{_utc(at):%Y-%m-%d %H:%M}"
+
+
+def day_time(at: float, now: float) -> str:
+    """The same in short, for narrow columns; with its year where it is long before `now`."""
+    when = _utc(at)
+    year = f" {when.year}" if now - at > _MOST_OF_A_YEAR_S else ""
+    return f"{when.day}\N{NO-BREAK SPACE}{when:%b}{year} {when:%H:%M}"
 
 
 def clock(at: float, step_s: float) -> str:

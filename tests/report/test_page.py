@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cascade.cli.output import as_json
 from cascade.report.markup import el, join, name
 from cascade.report.page import page
+from cascade.report.words import day_time
 from tests.report.ledgers import attempt, call, figures
 
 EVIL = '<script>alert("x")</script>&\u202e'
@@ -96,3 +97,9 @@ def test_any_text_stays_text(text: str, attribute: str) -> None:
     tags = parsed(made)
     assert tags.seen == {"p", "bdi"}
     assert join(made, text).startswith("<p")
+
+
+def test_a_time_in_short_has_its_year_only_where_it_could_be_mistaken() -> None:
+    at = 1_780_000_000.0  # 2026-05-28T20:26:40Z
+    assert day_time(at, at + 7 * 86_400) == "28\N{NO-BREAK SPACE}May 20:26"
+    assert day_time(at, at + 364 * 86_400) == "28\N{NO-BREAK SPACE}May 2026 20:26"
