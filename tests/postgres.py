@@ -18,10 +18,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.packages import install
+
 PASSWORD = "a-password-that-nothing-may-show"
 READY_WITHIN_S = 60.0
 STOPPED_WITHIN_S = 30.0
-INSTALLED_WITHIN_S = 600.0
 
 
 def find_programs() -> Path | None:
@@ -36,28 +37,7 @@ def find_programs() -> Path | None:
 
 def install_programs() -> Path:
     """Install the system's PostgreSQL; for machines that have none."""
-    command = ["apt-get", "-o", "DPkg::Lock::Timeout=300"]  # another installation may be running
-    command += ["install", "-y", "--no-install-recommends", "postgresql"]
-    if shutil.which("apt-get") is None:
-        raise RuntimeError("these tests need PostgreSQL; install its server")
-    if os.geteuid() != 0:
-        command = ["sudo", "-n", *command]
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    update = [*command[: command.index("install")], "update"]
-    for step in (update, command):
-        done = subprocess.run(
-            step,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=INSTALLED_WITHIN_S,
-        )
-        if done.returncode != 0:
-            raise RuntimeError(
-                "these tests need PostgreSQL; install its server, as in "
-                f"`apt-get install postgresql` ({' '.join(step)}: {done.stderr[-500:]})"
-            )
+    install("postgresql")
     found = find_programs()
     if found is None:
         raise RuntimeError("PostgreSQL was installed, but its programs were not found")

@@ -33,11 +33,6 @@ class Trouble:
         self._down_since: float | None = None
         self._log_at: dict[str, float] = {}
 
-    @property
-    def is_down(self) -> bool:
-        """Whether the last batch could not be stored."""
-        return self._down_since is not None
-
     def lose(self, calls: int, cause: str) -> None:
         """So many are dropped. Logs nothing: it may be in a call's way."""
         with self._counting:

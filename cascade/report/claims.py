@@ -205,8 +205,8 @@ def gaps(figures: Figures) -> Iterator[str]:
         yield f"{plural(found.orphan_calls, 'call')} ran inside of calls that are not stored here."
     if found.orphan_labels:
         yield (
-            f"{plural(found.orphan_labels, 'label')} belong to calls that are not stored here: "
-            "deleted, not written yet, or lost."
+            f"For {plural(found.orphan_labels, 'label')} there is no call here: deleted, not "
+            "written yet, or lost."
         )
     yield (
         "A call that could not be written is not here. Processes count such losses and log them "

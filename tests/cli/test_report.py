@@ -16,13 +16,14 @@ import pytest
 
 from cascade.ledger import Ledger
 from tests.cli.conftest import TIMEOUT_S, Cli, environment
+from tests.postgres import PASSWORD, PostgresServer
 from tests.report.ledgers import START, attempt, call
 
 ADDRESS = "sqlite:ledger.db"
 
 
-def write_ledger(count: int = 25, first: int = 0) -> None:
-    ledger = Ledger(ADDRESS)
+def write_ledger(count: int = 25, first: int = 0, address: str = ADDRESS) -> None:
+    ledger = Ledger(address)
     for n in range(first, first + count):
         small = attempt("small", "accepted" if n % 5 else "rejected", 1)
         more = [] if n % 5 else [attempt("large", "accepted", 1)]
@@ -93,6 +94,18 @@ def test_mistakes_name_their_mend(cli: Cli, arguments: list[str], message: str) 
     done = cli(*arguments)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
+
+
+def test_a_ledger_in_postgresql(cli: Cli, postgres: PostgresServer) -> None:
+    address = postgres.new_database()
+    done = cli("show", "--ledger", address)
+    assert (done.code, "there is no ledger postgresql://127.0.0.1/" in done.err) == (2, True)
+    write_ledger(address=address)
+    for command in (["report", "--since", "all"], ["tail", "--once"], ["show", "d-7"], ["ledger"]):
+        done = cli(*command, "--ledger", address)
+        assert (done.code, done.err) == (0, "")
+        assert PASSWORD not in done.out
+    assert "25 calls, from 2026-" in done.out
 
 
 # show

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
+from tests.packages import install
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+MACOS = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 TIMEOUT_S = 60.0
 
 
-def found() -> str:
-    """The browser's command; Debian's package is installed where there is none."""
-    command = next((path for name in NAMES if (path := shutil.which(name))), None)
-    if command is None:
-        apt = ["apt-get"] if os.geteuid() == 0 else ["sudo", "-n", "apt-get"]
-        subprocess.run([*apt, "update", "-qq"], check=True, timeout=300)
-        subprocess.run([*apt, "install", "-y", "-qq", "chromium"], check=True, timeout=900)
-        command = shutil.which("chromium")
-    assert command is not None, "install Chromium: apt-get install chromium"
-    return command
+def find() -> str | None:
+    """The browser's command. None: there is none."""
+    on_path = (path for name in NAMES if (path := shutil.which(name)))
+    return next(on_path, str(MACOS) if MACOS.is_file() else None)
+
+
+def install_and_find() -> str:
+    """The command of Debian's package, for machines that have no such browser."""
+    install("chromium")
+    found = find()
+    if found is None:
+        raise RuntimeError("Chromium was installed, but its command was not found")
+    return found
 
 
 class Chromium:
     """Opens local pages, each in a fresh browser without a network."""
 
     def __init__(self, profile: Path) -> None:
-        self._command = found()
+        self._command = find() or install_and_find()
         self._profile = profile
 
     def _run(self, page: Path, *options: str) -> subprocess.CompletedProcess[str]:
