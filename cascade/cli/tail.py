@@ -79,7 +79,7 @@ def _opened(ledger: str | None, config: Path, *, once: bool) -> Reader:
             if once:
                 raise
             if not is_told:
-                say(f"{error}; waiting for it")
+                say(f"cascade: waiting for the first call in {error.ledger}")
             is_told = True
         _pause()
 

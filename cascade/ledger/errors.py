@@ -12,12 +12,17 @@ class LedgerError(CascadeError):
 
 
 class NoLedgerError(LedgerError):
-    """There is no ledger yet where one was to be read; the first call recorded there makes it."""
+    """There is no ledger yet where one was to be read; the first call recorded there makes it.
 
-    def __init__(self, name: str) -> None:
+    Attributes:
+        ledger: its address, without secrets.
+    """
+
+    def __init__(self, ledger: str) -> None:
         super().__init__(
-            f"there is no ledger {name} yet; the first call that is recorded there makes it"
+            f"there is no ledger {ledger} yet; the first call that is recorded there makes it"
         )
+        self.ledger = ledger
 
 
 class LedgerVersionError(LedgerError):
