@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -160,21 +160,24 @@ def _pairs(runs: tuple[Path, ...], sides: Sides, self_check: bool) -> Pairs:
 
     if self_check and len(runs) == 1:
         return paired(*sampled_arms(runs[0], sides.baseline or sides.candidate))
-    baseline = _arm(runs[0], sides.baseline, sides.baseline_policy, "baseline")
-    candidate = _arm(runs[-1], sides.candidate, sides.candidate_policy, "candidate")
-    return paired(baseline, candidate)
+    baseline = _arm(runs[0], sides.baseline, sides.baseline_policy)
+    candidate = _arm(runs[-1], sides.candidate, sides.candidate_policy)
+    if baseline.name == candidate.name:  # two runs of one cascade: their files tell them apart
+        baseline = replace(baseline, name=runs[0].stem)
+        candidate = replace(candidate, name=runs[-1].stem)
+    return paired(
+        replace(baseline, name=f"{baseline.name} (baseline)"),
+        replace(candidate, name=f"{candidate.name} (candidate)"),
+    )
 
 
-def _arm(path: Path, tier: str | None, policy: Path | None, side: str) -> Arm:
-    from dataclasses import replace
-
+def _arm(path: Path, tier: str | None, policy: Path | None) -> Arm:
     from cascade.evals.arms import read_arm, replayed_arm
     from cascade.policy import Policy
 
     if policy is not None:
-        return replayed_arm(path, Policy.load(policy), name=f"{policy.name} ({side})")
-    arm = read_arm(path, tier)
-    return replace(arm, name=f"{arm.name} ({side})")
+        return replayed_arm(path, Policy.load(policy), name=policy.name)
+    return read_arm(path, tier)
 
 
 def _tiers(runs: tuple[Path, ...]) -> dict[str, tuple[float, float]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from cascade.evals.arms import Pairs, signals_shown
 from cascade.evals.frontier import Point, hull
-from cascade.evals.gate import Comparison, Report
+from cascade.evals.gate import Comparison, Finding, Report
 from cascade.evals.gate_view import as_dict
 from cascade.evals.statistics import Bin, calibration_error, reliability
 from cascade.report.markup import Html, el, join, name
@@ -24,12 +25,17 @@ border-bottom:1px solid #d9dee5}td:first-child,th:first-child,td:last-child{text
 svg{width:100%;height:auto;font:12px system-ui,sans-serif}svg text{fill:currentColor}
 .axis{stroke:#8b95a3}.zero{stroke:#1c2430}.margin{stroke:#b3261e;stroke-dasharray:4 3}
 .range{stroke:#3b6fb6;stroke-width:3}.dot{fill:#3b6fb6}.other{fill:#8b95a3}
+.worse .range{stroke:#b3261e}.worse .dot{fill:#b3261e}.open .range{stroke:#8a5a00}
+.open .dot{fill:#8a5a00}.few .range{stroke:#8b95a3}.few .dot{fill:#8b95a3}
 .hull{fill:none;stroke:#8b95a3;stroke-dasharray:3 3}.ideal{stroke:#8b95a3}
 @media(prefers-color-scheme:dark){body{color:#e4e8ee;background:#14181e}
 td,th{border-color:#333b46}.zero{stroke:#e4e8ee}.PASS{color:#5fd08c}.FAIL{color:#ff8a80}
-.INCONCLUSIVE{color:#e6b450}.range{stroke:#7aa7e0}.dot{fill:#7aa7e0}}
+.INCONCLUSIVE{color:#e6b450}.range{stroke:#7aa7e0}.dot{fill:#7aa7e0}.margin{stroke:#ff8a80}
+.worse .range{stroke:#ff8a80}.worse .dot{fill:#ff8a80}.open .range{stroke:#e6b450}
+.open .dot{fill:#e6b450}}
 """
 _WIDTH: Final = 720
+_LONGEST: Final = 22  # letters of a slice's name
 
 
 def html(report: Report, tiers: Mapping[str, tuple[float, float]]) -> str:
@@ -67,8 +73,8 @@ def _section(title: str, *children: Html) -> Html:
     return el("section", el("h2", title), *children)
 
 
-def _x(value: float, low: float, high: float, left: float = 170.0) -> float:
-    return left + (value - low) / (high - low) * (_WIDTH - left - 20)
+def _x(value: float, low: float, high: float, left: float = 60.0, right: float = 20.0) -> float:
+    return left + (value - low) / (high - low) * (_WIDTH - left - right)
 
 
 def forest(report: Report) -> Html:
@@ -97,21 +103,41 @@ def _bounds(one: Comparison) -> tuple[float, float]:
 def _vertical(
     at: float, low: float, high: float, height: int, look: str, label: str, anchor: str
 ) -> Html:
-    x = _x(at, low, high)
+    x = _forest_x(at, low, high)
     return join(
         el("line", x1=x, x2=x, y1=8, y2=height - 24, class_=look),
         el("text", label, x=x, y=height - 8, text_anchor=anchor),
     )
 
 
+def _forest_x(value: float, low: float, high: float) -> float:
+    """With room for names on the left and figures on the right."""
+    return _x(value, low, high, 150.0, 200.0)
+
+
+_LOOKS: Final[Mapping[Finding, str]] = {"too few cases": "few", "not worse": "fine"}
+
+
 def _whisker(one: Comparison, place: int, low: float, high: float) -> Html:
     y = 24 + 28 * place
     lower, upper = _bounds(one)
-    return join(
-        el("text", one.name or "overall", x=4, y=y + 4),
-        el("line", x1=_x(lower, low, high), x2=_x(upper, low, high), y1=y, y2=y, class_="range"),
-        el("circle", cx=_x(one.difference, low, high), cy=y, r=5, class_="dot"),
+    told = f"{one.difference:+.2%}"
+    if one.test is not None:
+        told += f" ({lower:+.2%} to {upper:+.2%})"
+    ends = {"x1": _forest_x(lower, low, high), "x2": _forest_x(upper, low, high)}
+    return el(
+        "g",
+        el("text", _shortened(one.name or "overall"), x=4, y=y + 4),
+        el("line", **ends, y1=y, y2=y, class_="range"),
+        el("circle", cx=_forest_x(one.difference, low, high), cy=y, r=5, class_="dot"),
+        el("text", told, x=_WIDTH - 4, y=y + 4, text_anchor="end"),
+        class_=_LOOKS.get(one.finding, one.finding),
     )
+
+
+def _shortened(text: str) -> str:
+    """What fits beside the plot; the table has the whole name."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def frontier(report: Report, tiers: Mapping[str, tuple[float, float]]) -> Html:
@@ -128,7 +154,7 @@ def frontier(report: Report, tiers: Mapping[str, tuple[float, float]]) -> Html:
     mixture = hull(Point(*at) for at in tiers.values())
 
     def place(cost: float, grade: float) -> tuple[float, float]:
-        return _x(cost, 0.0, top, 60.0), 20 + (high - grade) / (high - low) * 220
+        return _x(cost, 0.0, top), 20 + (high - grade) / (high - low) * 220
 
     path = "M" + " L".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in mixture))
     return _svg(
@@ -141,12 +167,12 @@ def frontier(report: Report, tiers: Mapping[str, tuple[float, float]]) -> Html:
     )  # fmt: skip
 
 
-def _axes(right: str, bottom: str, top: str) -> tuple[Html, ...]:
+def _axes(right: str, bottom: str, top: str, left: str = "0") -> tuple[Html, ...]:
     return (
         el("line", x1=60, x2=_WIDTH - 20, y1=240, y2=240, class_="axis"),
         el("line", x1=60, x2=60, y1=20, y2=240, class_="axis"),
         el("text", right, x=_WIDTH - 20, y=258, text_anchor="end"),
-        el("text", "0", x=60, y=258, text_anchor="middle"),
+        el("text", left, x=60, y=258, text_anchor="middle"),
         el("text", bottom, x=54, y=244, text_anchor="end"),
         el("text", top, x=54, y=24, text_anchor="end"),
     )
@@ -180,24 +206,28 @@ def _reliabilities(pairs: Pairs) -> Html:
 
 def diagram(signal: str, bins: tuple[Bin, ...]) -> Html:
     """Stated against observed: on the diagonal a signal is a probability."""
+    # Scores crowd near 1, so that axes from 0 on would show little else than a blot.
+    least = min(min(one.stated, one.interval[0]) for one in bins)
+    low = min(math.floor(least * 10) / 10, 0.9)
 
     def place(stated: float, observed: float) -> tuple[float, float]:
-        return _x(stated, 0.0, 1.0, 60.0), 240 - observed * 220
+        return _x(stated, low, 1.0), 240 - (observed - low) / (1 - low) * 220
 
     dots: list[Html] = []
     for one in bins:
         x, y = place(one.stated, one.observed)
-        low, high = (place(one.stated, end)[1] for end in one.interval)
+        bottom, top = (place(one.stated, end)[1] for end in one.interval)
         dots += [
-            el("line", x1=x, x2=x, y1=low, y2=high, class_="range"),
+            el("line", x1=x, x2=x, y1=bottom, y2=top, class_="range"),
             el("circle", cx=x, cy=y, r=3 + 6 * one.weight**0.5, class_="dot"),
         ]
-    (x1, y1), (x2, y2) = place(0.0, 0.0), place(1.0, 1.0)
-    caption = f"stated; calibration error {calibration_error(bins):.3f}"
+    (x1, y1), (x2, y2) = place(low, low), place(1.0, 1.0)
+    caption = f"stated (across) and observed; calibration error {calibration_error(bins):.3f}"
     return _svg(
         290,
         f"Reliability of {signal}",
-        *_axes(caption, "0%", "100%"),
+        *_axes("100%", f"{low:.0%}", "100%", left=f"{low:.0%}"),
+        el("text", caption, x=_WIDTH / 2 + 20, y=258, text_anchor="middle"),
         el("line", x1=x1, x2=x2, y1=y1, y2=y2, class_="ideal"),
         *dots,
     )

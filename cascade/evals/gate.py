@@ -31,6 +31,7 @@ from cascade.evals.statistics import (
 
 __all__ = [
     "Comparison",
+    "Finding",
     "Method",
     "Report",
     "Settings",
@@ -376,7 +377,8 @@ def _of_quality(one: Comparison, settings: Settings) -> Reason | None:
 
 def _proven(overall: Comparison, settings: Settings) -> Reason:
     lower = 0.0 if overall.test is None else overall.test.lower
-    told = f"at most {max(-lower, 0.0):.2%} worse with {settings.confidence:.0%} confidence"
+    how = f"at least {lower:.2%} better" if lower > 0 else f"at most {abs(lower):.2%} worse"
+    told = f"{how} with {settings.confidence:.0%} confidence"
     return Reason("overall", "not worse", f"{told}, on {overall.n:,} cases")
 
 

@@ -64,6 +64,13 @@ def test_content_is_shown_when_asked_for(cli: Cli, baseline: Path, tmp_path: Pat
     assert len(told["answers"]) == 30
 
 
+def test_two_runs_of_one_cascade_are_called_by_their_files(cli: Cli, tmp_path: Path) -> None:
+    today = runs(tmp_path / "today.jsonl", range(10), tier="support")
+    cheaper = runs(tmp_path / "cheaper.jsonl", range(5, 14), tier="support")
+    done = cli("gate", today, cheaper)
+    assert done.out.startswith("PASS: cheaper (candidate) against today (baseline), within 2.00%")
+
+
 def test_one_file_with_two_tiers(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "both.jsonl"
     one, two = (

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from cascade.cli.gate_html import html
+from cascade.cli.gate_html import diagram, html
 from cascade.errors import ConfigError
 from cascade.evals.arms import (
     Arm,
@@ -25,7 +25,7 @@ from cascade.evals.arms import (
 from cascade.evals.gate import Report, Settings, gate
 from cascade.evals.gate_noise import noise
 from cascade.evals.gate_view import as_dict, contents, junit, markdown, text
-from cascade.evals.statistics import mcnemar, tango
+from cascade.evals.statistics import mcnemar, reliability, tango
 from cascade.evals.tune import Settings as Tuning
 from cascade.evals.tune import tune
 from tests.evals.recorded import lines, write
@@ -76,6 +76,13 @@ def test_a_pass_is_a_proof() -> None:
     assert report.overall.upper == -tango([-x for x in d], 0.02, 0.1).lower
     assert (report.overall.gains, report.overall.losses, len(report.losses)) == (20, 22, 22)
     assert f"at most {-test.lower:.2%} worse" in str(report.reasons[0])
+
+
+def test_what_is_shown_to_be_better_is_called_so() -> None:
+    report = gate(sides(60, 2, 738), Settings())
+    assert report.overall.test is not None
+    assert report.overall.test.lower > 0.05
+    assert str(report.reasons[0]).startswith("overall: at least 6.11% better")
 
 
 def test_a_fail_is_one_too() -> None:
@@ -350,5 +357,13 @@ def test_the_page_stands_alone(report: Report) -> None:
     assert tags.seen.count("svg") == 2
     assert tags.seen.count("circle") == 3 + 4
     assert not {"script", "img", "link", "b0"} & set(tags.seen)
+    assert f"{report.overall.difference:+.2%} (" in page
     assert "http" not in page
     assert "answer 1.0" not in page
+
+
+def test_a_diagram_shows_the_range_that_scores_are_in() -> None:
+    sure = reliability([0.97, 0.98, 0.99] * 40, [1.0] * 120, adaptive=True)
+    assert ">0%<" not in diagram("sure", sure)
+    wrong = reliability([0.97, 0.98, 0.99] * 40, [0.0] * 120, adaptive=True)
+    assert ">0%<" in diagram("sure", wrong)
