@@ -20,13 +20,14 @@ from anyio import Event, Semaphore, create_task_group, move_on_after
 from cascade.attempt import Call, Run, attempt_rung
 from cascade.context import Context
 from cascade.errors import ConfigError, did_you_mean
+from cascade.live import AuditState, watch_audits
 from cascade.logs import warn
 from cascade.observing import Observers
 from cascade.options import check_count, check_seconds, check_threshold, named_options
 from cascade.policing import comparable
 from cascade.policy import Policy
 from cascade.spend import Spend
-from cascade.types import Attempt, Result, add_exactly
+from cascade.types import Attempt, Charge, Result, add_exactly
 from cascade.validation import Validator
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ Grade: TypeAlias = Callable[[Any, Any], float | bool | Awaitable[float | bool]]
 
 AUDITED_BY: Final = "audit"
 """Who tells the ledger of an audit."""
+_GRADE: Final = "grade"
+"""What a grading function's calls are billed for."""
 
 
 @runtime_checkable
@@ -204,6 +207,7 @@ class Auditor:
         self._book = AuditBook(
             within=audit.within, confidence=audit.confidence, least_share=audit.least_share
         )
+        watch_audits(self)
 
     # On the request path.
 
@@ -267,7 +271,7 @@ class Auditor:
                 run = Run(self._plan, case.call, case.args, case.kwargs)
                 await attempt_rung(run, self._strongest, attempt, None)
                 if attempt.outcome == "accepted":
-                    scores = await self._scores(case, attempt)
+                    scores = await self._scores(case, attempt, run)
         except Exception as error:
             warn("audit_failed", cascade=self._plan.cascade, error=type(error).__name__)
         finally:
@@ -277,34 +281,47 @@ class Auditor:
         else:
             self._learn(case, *scores)
 
-    async def _scores(self, case: _Case, strong: Attempt) -> tuple[float, float] | None:
-        """How good the accepted answer is and the strongest tier's. None: nobody could tell."""
+    async def _scores(self, case: _Case, strong: Attempt, run: Run) -> tuple[float, float] | None:
+        """How good the accepted answer is and the strongest tier's. None: nobody could tell.
+
+        What grading asks of models is the audit's: on its bill, and under its caps.
+        """
         grade = self._audit.grade
         if isinstance(grade, Validator):
-            mine = await self._judged(grade, case, case.attempt)
-            best = None if mine is None else await self._judged(grade, case, strong)
-            return None if mine is None or best is None else (mine, best)
+            mine = await self._judged(grade, case, case.attempt, strong.charges, run)
+            if mine is None:
+                return None
+            best = await self._judged(grade, case, strong, strong.charges, run)
+            return None if best is None else (mine, best)
         if grade is None:
             one, other = comparable(case.attempt.value), comparable(strong.value)
             return None if one is None or other is None else (float(one == other), 1.0)
-        said: Any = grade(case.attempt.value, strong.value)
-        score = float(await said if inspect.isawaitable(said) else said)
+        with self._context(case, strong, strong.charges, run).billed_to(_GRADE):
+            said: Any = grade(case.attempt.value, strong.value)
+            score = float(await said if inspect.isawaitable(said) else said)
         if not 0 <= score <= 1:
             raise ValueError("a grade lies from 0 to 1")
         return score, 1.0
 
-    async def _judged(self, grade: Validator, case: _Case, attempt: Attempt) -> float | None:
-        if attempt.answer is None:
-            return None
-        context = Context(
+    def _context(self, case: _Case, judged: Attempt, charges: list[Charge], run: Run) -> Context:
+        return Context(
             self._strongest.tier,
-            attempt.request,
+            judged.request,
             case.args,
             case.kwargs,
             case.path,
             call=case.call,
-            charges=attempt.charges if attempt is not case.attempt else [],
+            charges=charges,
+            spend=run.spend,
+            call_id=run.id,
         )
+
+    async def _judged(
+        self, grade: Validator, case: _Case, attempt: Attempt, charges: list[Charge], run: Run
+    ) -> float | None:
+        if attempt.answer is None:
+            return None
+        context = self._context(case, attempt, charges, run)
         verdict = await grade.judge(attempt.answer, context)
         if verdict.score is not None:
             return verdict.score
@@ -346,6 +363,15 @@ class Auditor:
     def estimates(self) -> list[AuditEstimate]:
         """What the audits say so far, by path and tier."""
         return list(self._book)
+
+    def audit_states(self) -> list[AuditState]:
+        """The same for whoever watches the process, from any thread."""
+        return [
+            AuditState(
+                self._plan.cascade, one.path, one.tier, one.quality, one.regret, one.has_drifted
+            )
+            for one in self._book
+        ]
 
     def reset(self) -> None:
         """Begin anew, as after a mended route: no estimates, no alarms, no bypass."""

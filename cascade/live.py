@@ -1,4 +1,4 @@
-"""What is in use in this process right now: the circuits and the queues of its tiers.
+"""What is in use in this process right now: the circuits, queues and audits of its cascades.
 
 Read by whoever watches the process, from any thread; nothing is kept alive by it.
 """
@@ -13,7 +13,18 @@ from weakref import WeakSet
 if TYPE_CHECKING:
     from cascade.breaker import CircuitState
 
-__all__ = ["LaneState", "QueueDepth", "Watched", "lane_states", "queue_depths", "watch"]
+__all__ = [
+    "AuditState",
+    "Audited",
+    "LaneState",
+    "QueueDepth",
+    "Watched",
+    "audit_states",
+    "lane_states",
+    "queue_depths",
+    "watch",
+    "watch_audits",
+]
 
 
 class LaneState(NamedTuple):
@@ -43,7 +54,34 @@ class Watched(Protocol):
         ...
 
 
+class AuditState(NamedTuple):
+    """What the audits of one tier's accepted answers on one path say.
+
+    Attributes:
+        cascade, path: None: it has no name; calls without a path.
+        quality: the mean score of all accepted answers, from 0 to 1, estimated.
+        regret: by how much the strongest tier's answers would have scored more.
+        has_drifted: whether the alarm rang.
+    """
+
+    cascade: str | None
+    path: str | None
+    tier: str
+    quality: float
+    regret: float
+    has_drifted: bool
+
+
+class Audited(Protocol):
+    """Audits the calls of one cascade."""
+
+    def audit_states(self) -> Iterable[AuditState]:
+        """By path and tier."""
+        ...
+
+
 _watched: WeakSet[Watched] = WeakSet()
+_audited: WeakSet[Audited] = WeakSet()
 _lock = Lock()
 
 
@@ -51,6 +89,12 @@ def watch(one: Watched) -> None:
     """Have it among those that are asked, for as long as it lives."""
     with _lock:
         _watched.add(one)
+
+
+def watch_audits(one: Audited) -> None:
+    """Have its audits among those that are told, for as long as it lives."""
+    with _lock:
+        _audited.add(one)
 
 
 def _all() -> list[Watched]:
@@ -66,3 +110,10 @@ def lane_states() -> list[LaneState]:
 def queue_depths() -> list[QueueDepth]:
     """The queues of all tiers with limits that were asked and are still in use."""
     return [depth for one in _all() if (depth := one.queue_depth()) is not None]
+
+
+def audit_states() -> list[AuditState]:
+    """What the audits of all cascades in use say."""
+    with _lock:
+        auditors = list(_audited)
+    return [state for one in auditors for state in one.audit_states()]

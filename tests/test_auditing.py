@@ -9,6 +9,7 @@ import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
 from cascade import (
     Answer,
@@ -27,9 +28,11 @@ from cascade import (
 )
 from cascade.auditing import Audit, Auditor
 from cascade.ledger import MemoryLedger
+from cascade.telemetry import Prometheus
 from cascade.testing import HANG, Scripted
 from cascade.types import Request
 from cascade.validation import Check
+from cascade.validators import judge
 from tests.test_policing import policy
 
 PRICE = Price(input=1, output=1)
@@ -316,3 +319,64 @@ def test_an_audit_needs_a_stronger_tier_and_known_paths() -> None:
         Cascade(tiers=[Tier("a", call=Model())], audit=Audit(share=1.0))
     with pytest.raises(ConfigError, match="names the path 'liev'; did you mean 'live'"):
         audited(Model(), Model(), Audit(share={"liev": 0.1}), paths={"live": Path()})
+
+
+@pytest.mark.anyio
+async def test_a_judge_that_grades_is_on_the_audits_bill_and_under_its_caps() -> None:
+    asked: list[str] = []
+
+    async def judging(request: Request) -> Answer[str]:
+        asked.append(str(request.messages[-1]["content"]))
+        return Answer('{"feedback": "fine", "score": 10}', usage=Usage(10, 10))
+
+    def limited(usd: str) -> Cascade:
+        grade = judge(Tier("judge", call=judging, price=PRICE), "It is a number.")
+        spend = Spend(caps=[Cap(usd, per="process")], output_tokens=10)
+        return audited(Model(), Model(), Audit(share=1.0, grade=grade, spend=spend))
+
+    made = limited("1")
+    result = await made.run("1")
+    await auditor_of(made).catch_up()
+    assert len(asked) == 2  # both answers are judged
+    assert auditor_of(made).cost_usd == 3 * Decimal("0.00002")
+    assert result.cost_usd == Decimal("0.00002")  # none of it is the call's
+    tight = limited("0.00005")  # enough for the strongest tier, and not for the judge after it
+    await tight.run("1")
+    await auditor_of(tight).catch_up()
+    assert (auditor_of(tight).audited, auditor_of(tight).failed, len(asked)) == (0, 1, 2)
+
+
+@pytest.mark.anyio
+async def test_what_a_grading_function_asks_of_a_tier_is_on_the_audits_bill_too() -> None:
+    helper = Tier("helper", call=Model(), price=PRICE)
+
+    async def grade(mine: Any, best: Any) -> bool:
+        return (await helper.send(Request("7"))).text == "7"
+
+    made = audited(Model(), Model(), Audit(share=1.0, grade=grade))
+    await made.run("1")
+    await auditor_of(made).catch_up()
+    assert auditor_of(made).audited == 1
+    assert auditor_of(made).cost_usd == 2 * Decimal("0.00002")
+
+
+@pytest.mark.anyio
+async def test_an_estimate_is_a_line_and_says_when_no_one_value_fits() -> None:
+    made, _ = await drifting(Audit(share=1.0), paths={"p": Path()})
+    [estimate] = auditor_of(made).estimates()
+    assert estimate.has_moved
+    assert "quality" in str(estimate)
+    assert "(it moved)" in str(estimate)
+    assert str(estimate).endswith("; it drifted")
+
+
+@pytest.mark.anyio
+async def test_drift_is_a_metric() -> None:
+    metrics = Prometheus(registry := CollectorRegistry())
+    made, _ = await drifting(
+        Audit(share=1.0), name="support", paths={"p": Path()}, observers=[metrics]
+    )
+    labels = {"cascade": "support", "path": "p", "tier": "small"}
+    assert registry.get_sample_value("cascade_audit_drift", labels) == 1
+    regret = registry.get_sample_value("cascade_audit_regret", labels)
+    assert regret == auditor_of(made).estimates()[0].regret

@@ -42,7 +42,8 @@ def audit(
     """Tell from audits how good accepted answers are, and whether they drift.
 
     An audit asks the strongest tier too for a share of the accepted answers of cheaper ones. The
-    intervals hold at all times at once, so this may be run every hour.
+    intervals hold at all times at once, so this may be run every hour. "It moved" in place of one:
+    no single value fits all audits; look at a shorter time with --since.
 
     Ends with 0 when all is well, 1 when the accepted answers of some path and tier became worse
     than allowed, and 3 when nothing was audited.
@@ -77,7 +78,8 @@ def audit(
         key=lambda one: (one.path or "", one.tier),
     )
     if common.json:
-        write(as_json([asdict(one) for one in estimates], indent=2))
+        rows = [{**asdict(one), "has_moved": one.has_moved} for one in estimates]
+        write(as_json(rows, indent=2))
     elif estimates:
         _show(estimates)
     if not estimates:
@@ -140,6 +142,8 @@ def _show(estimates: list[AuditEstimate]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from cascade.evals.audit import interval_told
+
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for title in ("path", "tier", "audits", "quality", "", "regret", "", "drift"):
         table.add_column(
@@ -151,9 +155,9 @@ def _show(estimates: list[AuditEstimate]) -> None:
             one.tier,
             f"{one.count:,}",
             f"{one.quality:.1%}",
-            f"[{one.quality_low:.1%}, {one.quality_high:.1%}]",
-            f"{one.regret:+.1%}",
-            f"[{one.regret_low:+.1%}, {one.regret_high:+.1%}]",
+            interval_told(one.quality_low, one.quality_high),
+            f"{one.regret:.1%}",
+            interval_told(one.regret_low, one.regret_high),
             "DRIFT" if one.has_drifted else "",
         )
         table.add_row(*(Text(cell) for cell in cells))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cascade.evals.statistics.sequences import ConfidenceSequence, DriftAlarm
 
-__all__ = ["AuditBook", "AuditEstimate"]
+__all__ = ["AuditBook", "AuditEstimate", "interval_told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,29 @@ class AuditEstimate:
     regret_low: float
     regret_high: float
     has_drifted: bool
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether quality or regret changed so much that no one value fits all audits.
+
+        The ends of its interval have crossed then, and its mean is that of two times.
+        """
+        return self.quality_low > self.quality_high or self.regret_low > self.regret_high
+
+    def __str__(self) -> str:
+        """One line for people."""
+        where = f"tier {self.tier!r}" + (f" on path {self.path!r}" if self.path else "")
+        quality = interval_told(self.quality_low, self.quality_high)
+        regret = interval_told(self.regret_low, self.regret_high)
+        return (
+            f"{where}: {self.count:,} audits, quality {self.quality:.1%} ({quality}), "
+            f"regret {self.regret:.1%} ({regret}){'; it drifted' if self.has_drifted else ''}"
+        )
+
+
+def interval_told(low: float, high: float) -> str:
+    """An interval of shares for people; that it moved, where no one value fits."""
+    return "it moved" if low > high else f"{low:.1%} to {high:.1%}"
 
 
 class _Page:
@@ -89,7 +112,7 @@ class AuditBook:
         return page.add(score, best, share)
 
     def __iter__(self) -> Iterator[AuditEstimate]:
-        for (path, tier), page in self._pages.items():
+        for (path, tier), page in list(self._pages.items()):  # others may add to it meanwhile
             yield AuditEstimate(
                 path,
                 tier,

@@ -15,6 +15,9 @@ from cascade.types import Attempt, Charge, Result, Usage
 __all__ = [
     "ATTEMPT_DURATION",
     "ATTEMPT_QUEUE",
+    "AUDIT_DRIFT",
+    "AUDIT_QUALITY",
+    "AUDIT_REGRET",
     "BREAKER_STATE",
     "BUDGET_USED",
     "COST",
@@ -172,6 +175,27 @@ QUEUE_DEPTH: Final = Metric(
     "Requests that wait in a tier's limits.",
     ("tier",),
 )
+AUDIT_QUALITY: Final = Metric(
+    "cascade.audit.quality",
+    "gauge",
+    "1",
+    "The mean score of a tier's accepted answers, from 0 to 1, as audits estimate it.",
+    ("cascade", "path", "tier"),
+)
+AUDIT_REGRET: Final = Metric(
+    "cascade.audit.regret",
+    "gauge",
+    "1",
+    "By how much the strongest tier's answers would have scored more, as audits estimate it.",
+    ("cascade", "path", "tier"),
+)
+AUDIT_DRIFT: Final = Metric(
+    "cascade.audit.drift",
+    "gauge",
+    "{state}",
+    "Whether the alarm rang that accepted answers became worse than allowed: 0 no, 1 yes.",
+    ("cascade", "path", "tier"),
+)
 LEDGER_LOST: Final = Metric(
     "cascade.ledger.lost",
     "counter",
@@ -193,6 +217,9 @@ METRICS: Final = (
     TOKENS,
     BREAKER_STATE,
     QUEUE_DEPTH,
+    AUDIT_QUALITY,
+    AUDIT_REGRET,
+    AUDIT_DRIFT,
     LEDGER_LOST,
 )
 
