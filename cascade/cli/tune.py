@@ -33,6 +33,8 @@ class Proof:
     """How sure the proof is. Left out: 0.9."""
     strict: Annotated[bool, Parameter(negative="")] = False
     """By a bound that holds at any number of queries, and needs more of them."""
+    harm_only: Annotated[bool, Parameter(negative="")] = False
+    """Exactly, by the queries answered worse alone; what is answered better counts nothing."""
 
 
 DEFAULT_CONFIDENCE: Final = 0.9
@@ -129,6 +131,10 @@ def _check(target: float | None, proof: Proof) -> None:
         raise ConfigError("--confidence goes with --within, as in --within 0.02 --confidence 0.9")
     if proof.within is None and proof.strict:
         raise ConfigError("--strict goes with --within, as in --within 0.02 --strict")
+    if proof.within is None and proof.harm_only:
+        raise ConfigError("--harm-only goes with --within, as in --within 0.02 --harm-only")
+    if proof.strict and proof.harm_only:
+        raise ConfigError("--strict and --harm-only are two kinds of proof; leave one out")
     if proof.within is not None and target is not None:
         raise ConfigError("give --target for a policy, or --within for one that is proven")
 
@@ -137,4 +143,5 @@ def _proven(runs: Runs, strong: str, settings: Settings, proof: Proof) -> Policy
     from cascade.evals.certified import Promise, certified
 
     delta = 1 - (DEFAULT_CONFIDENCE if proof.confidence is None else proof.confidence)
-    return certified(runs, strong, settings, Promise(proof.within or 0.0, delta, proof.strict))
+    promise = Promise(proof.within or 0.0, delta, proof.strict, proof.harm_only)
+    return certified(runs, strong, settings, promise)

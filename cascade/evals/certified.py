@@ -3,7 +3,8 @@
 Policies are tried from the strictest to the loosest, in an order that the labels of the test have
 no part in. One pair of tiers with one signal needs no fitting: its thresholds are quantiles of the
 signal, and every query counts in the test. Anything else is fitted on one half of the queries and
-certified on the other.
+certified on the other: policies by expected gain, which change little from one price to the next.
+(Ladders of plain thresholds come in few steps, and a way of long strides ends far from the edge.)
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from typing import Any
 import numpy as np
 
 from cascade.errors import ConfigError
-from cascade.evals.answers import folds_of
+from cascade.evals.answers import fit_answers, folds_of
 from cascade.evals.certificates import Candidate, Certificate, Method, certify, thresholds_of
 from cascade.evals.explicit import ladder_policy
-from cascade.evals.families import Ladder, cross_validated, families, price_grid, useful_tiers
+from cascade.evals.families import price_grid, useful_tiers
+from cascade.evals.induction import induced
 from cascade.evals.replay import replay, single
-from cascade.evals.runs import Runs
-from cascade.evals.tune import MIN_QUERIES, SINGLE, Settings, alone, cheapest, evidence_of
+from cascade.evals.runs import Floats, Runs
+from cascade.evals.tune import MIN_QUERIES, Settings, alone, evidence_of
 from cascade.policy import Policy
 
-__all__ = ["Promise", "certified"]
+__all__ = ["Promise", "certified", "fitted_policies", "prove", "way"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +37,33 @@ class Promise:
         eps: how much worse than the strong tier the policy may be, in accuracy.
         delta: the chance that a certified policy is worse than that.
         strict: by a bound that holds at any number of queries.
+        harm_only: exactly, by the queries that the policy answers worse alone; those that it
+            answers better count nothing.
     """
 
     eps: float
     delta: float
     strict: bool = False
+    harm_only: bool = False
 
 
 def certified(runs: Runs, strong: str, settings: Settings, promise: Promise) -> Policy:
     """The cheapest policy that passes; the strong tier alone where none does.
+
+    Raises:
+        ConfigError: there are too few queries, or no tier of that name.
+    """
+    policies, test = way(runs, strong, settings)
+    certificate = prove(policies, test, strong, promise)
+    step = certificate.chosen
+    policy = alone(policies[0], strong) if step is None else policies[step.index]
+    outcomes = single(test, strong) if step is None else replay(policy, test)
+    evidence = evidence_of(test, outcomes.correct, outcomes.cost_usd, strong, settings)
+    return replace(policy, evidence={**evidence, "certificate": _facts(certificate)})
+
+
+def way(runs: Runs, strong: str, settings: Settings) -> tuple[list[Policy], Runs]:
+    """The policies to test, from the strictest to the loosest, and the queries to test them on.
 
     Raises:
         ConfigError: there are too few queries, or no tier of that name.
@@ -56,10 +76,15 @@ def certified(runs: Runs, strong: str, settings: Settings, promise: Promise) -> 
             f"{2 * MIN_QUERIES - len(runs)} more at the least"
         )
     if len(runs.tiers) == 2 and len(runs.signals) == 1:
-        policies, test = list(_pair(runs, strong)), runs
-    else:
-        policies, test = _fitted_on_half(runs, strong, settings, promise)
-    certificate = certify(
+        return list(_pair(runs, strong)), runs
+    half = folds_of(runs, 2, settings.seed)
+    train, test = (runs.take(np.flatnonzero(half == side)) for side in (0, 1))
+    return fitted_policies(train, strong, settings), test
+
+
+def prove(policies: Sequence[Policy], test: Runs, strong: str, promise: Promise) -> Certificate:
+    """Test policies in their order, on queries whose labels had no part in it."""
+    return certify(
         _candidates(policies, test, strong),
         promise.eps,
         promise.delta,
@@ -68,11 +93,6 @@ def certified(runs: Runs, strong: str, settings: Settings, promise: Promise) -> 
         weights=test.weights,
         strong_cost_usd=_mean(test, test.cost_usd[:, test.column(strong)]),
     )
-    step = certificate.chosen
-    policy = alone(policies[0], strong) if step is None else policies[step.index]
-    outcomes = single(test, strong) if step is None else replay(policy, test)
-    evidence = evidence_of(test, outcomes.correct, outcomes.cost_usd, strong, settings)
-    return replace(policy, evidence={**evidence, "certificate": _facts(certificate)})
 
 
 def _pair(runs: Runs, strong: str) -> Iterator[Policy]:
@@ -83,23 +103,19 @@ def _pair(runs: Runs, strong: str) -> Iterator[Policy]:
         yield ladder_policy(runs, (cheap, strong), {cheap: (signal, threshold)})
 
 
-def _fitted_on_half(
-    runs: Runs, strong: str, settings: Settings, promise: Promise
-) -> tuple[list[Policy], Runs]:
-    """Policies of one family for all prices, the lowest first, and the queries they did not see."""
-    half = folds_of(runs, 2, settings.seed)
-    train, test = (runs.take(np.flatnonzero(half == side)) for side in (0, 1))
-    unit = _mean(train, train.cost_usd[:, train.column(strong)])
-    ladder = Ladder(useful_tiers(train, strong), strong, settings.max_asks)
-    prices = price_grid(unit)
-    folds = settings.folds_for(len(train))
-    curves = cross_validated(train, ladder, prices, folds, settings.seed)
-    best = _mean(train, train.correct[:, train.column(strong)])
-    wanted = replace(settings, target=1 - promise.eps / best if best else 1.0)
-    family = cheapest(train, curves, strong, wanted).family
-    fitted = families(train, ladder, prices, folds_of(train, folds, settings.seed + 1))
-    chosen = fitted[family if family != SINGLE else next(iter(fitted))]
-    return [chosen.policy(i) for i in reversed(range(len(prices)))], test
+def fitted_policies(runs: Runs, strong: str, settings: Settings) -> list[Policy]:
+    """Policies by expected gain, from the strictest to the loosest."""
+    folds = folds_of(runs, settings.folds_for(len(runs)), settings.seed + 1)
+    tiers = useful_tiers(runs, strong)
+    answered = fit_answers(runs, tiers, strong, settings.max_asks, folds)
+    prices = price_grid(_mean(runs, runs.cost_usd[:, runs.column(strong)]))
+    fitted = induced(answered, _with_the_middles(prices))
+    return [fitted.policy(i) for i in reversed(range(len(fitted.prices)))]
+
+
+def _with_the_middles(prices: Floats) -> Floats:
+    """Falling prices, with one between each two: a finer way costs no confidence."""
+    return np.sort(np.concatenate([prices, np.sqrt(prices[1:] * prices[:-1])[:-1]]))[::-1]
 
 
 def _candidates(policies: Sequence[Policy], test: Runs, strong: str) -> Iterator[Candidate]:
@@ -113,6 +129,8 @@ def _candidates(policies: Sequence[Policy], test: Runs, strong: str) -> Iterator
 def _method(test: Runs, promise: Promise) -> Method:
     if promise.strict:
         return "betting"
+    if promise.harm_only:
+        return "harm"
     return "tango" if np.isin(test.correct, (0.0, 1.0)).all() else "t"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from cascade.errors import ConfigError
 from cascade.evals.card import card
-from cascade.evals.certified import Promise, certified
+from cascade.evals.certified import Promise, certified, fitted_policies
 from cascade.evals.measures import figures
 from cascade.evals.replay import replay
 from cascade.evals.runs import read_runs
@@ -39,6 +39,26 @@ def test_more_tiers_are_fitted_on_one_half_and_certified_on_the_other(tmp_path: 
     assert proof["method"] == "betting"
     assert 250 < proof["n"] < 450
     assert policy.evidence["n"] == proof["n"]
+
+
+def test_the_way_is_fine_and_the_promise_holds_on_new_queries(tmp_path: Path) -> None:
+    runs = made_up(tmp_path, 2000)
+    policies = fitted_policies(runs, "large", QUICK)
+    fresh = made_up(tmp_path, 5000, seed=9)
+    costs = [replay(policy, fresh).cost_usd.mean() for policy in policies]
+    assert len(set(costs)) > 30
+    policy = certified(runs, "large", QUICK, LOOSE)
+    found = figures(fresh, replay(policy, fresh), "large")
+    assert found["accuracy"] > found["strong_accuracy"] - 0.05
+    assert found["relative_cost"] < 0.9
+
+
+def test_harm_alone_counts_where_that_is_asked_for(tmp_path: Path) -> None:
+    runs = made_up(tmp_path, 600, tiers=PAIR)
+    tango = certified(runs, "large", QUICK, LOOSE)
+    harm = certified(runs, "large", QUICK, replace(LOOSE, harm_only=True))
+    assert harm.evidence["certificate"]["method"] == "harm"
+    assert harm.evidence["relative_cost"] >= tango.evidence["relative_cost"]
 
 
 def test_where_nothing_passes_the_strong_tier_answers_alone(tmp_path: Path) -> None:
