@@ -18,6 +18,9 @@ to the strong tier alone; a query that escalates pays for both.
              same way, no more than n of them labelled. It bounds the losses, like harm, and picks
              its labels itself; it is judged on those records, to which its promise refers. As it
              comes it gives up on a threshold after 50 labels, so it is also run without that rule.
+
+Ladders of several tiers are fitted on one half of a sample and certified on the other; naive tuning
+fits on the whole sample, and takes what it sees there at its word. BARGAIN knows pairs only.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import gzip
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -34,6 +38,7 @@ from functools import partial
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,11 +46,21 @@ from numpy.typing import NDArray
 from timing import table
 
 from cascade.evals.certificates import Method, certify, threshold_candidates, thresholds_of
+from cascade.evals.certified import Promise, fitted_policies, prove, way
+from cascade.evals.replay import replay
+from cascade.evals.runs import Runs, read_runs
+from cascade.evals.tune import Settings
+from cascade.policy import Policy
 
 Floats = NDArray[np.float64]
 EPS, DELTA = 0.02, 0.1
 SIZES = (400, 800, 1600)
 METHODS: tuple[Method, ...] = ("tango", "betting", "harm")
+PROMISES = {
+    "tango": Promise(EPS, DELTA),
+    "betting": Promise(EPS, DELTA, strict=True),
+    "harm": Promise(EPS, DELTA, harm_only=True),
+}
 RECORDS = 20_000  # for BARGAIN to process
 BARGAINS = {"BARGAIN": False, "BARGAIN, all labels": True} if find_spec("BARGAIN") else {}
 
@@ -74,6 +89,41 @@ PAIRS = (
     Pair("MMLU 3.5>4T", "plaut", "mmlu", "gpt-3.5-turbo", "gpt-4-turbo", "token_prob"),
     Pair("ARC Yi-34b>4T", "plaut", "arc", "Yi-34b", "gpt-4-turbo", "token_prob"),
     Pair("HellaSwag Yi-34b>4T", "plaut", "hellaswag", "Yi-34b", "gpt-4-turbo", "token_prob"),
+)
+
+
+class Several(NamedTuple):
+    """More than two recorded models, cheapest first, and the signal of them all."""
+
+    name: str
+    file: str
+    task: str
+    tiers: tuple[str, ...]
+    signal: str
+
+
+LADDERS = (
+    Several(
+        "TriviaQA 8B>70B>405B",
+        "niagara",
+        "triviaqa",
+        ("llama3.1-8b", "llama3.1-70b", "llama3.1-405b"),
+        "ptrue_logprob",
+    ),
+    Several(
+        "BoolQ 8B>70B>4o",
+        "lifeeval",
+        "boolq",
+        ("Meta-Llama-3.1-8B-Instruct", "Meta-Llama-3.1-70B-Instruct", "gpt-4o"),
+        "token_prob",
+    ),
+    Several(
+        "WinoGrande 8b>70b>4T",
+        "plaut",
+        "winogrande",
+        ("Llama3-8b", "Llama3-70b", "gpt-4-turbo"),
+        "token_prob",
+    ),
 )
 
 
@@ -210,20 +260,79 @@ class _OutOfLabels(Exception):
     """BARGAIN asked for more labels than there are."""
 
 
-def cells(
-    pair: Pair, data: Path, resamples: int, bargains: int
-) -> dict[tuple[int, str], list[Run]]:
-    """Every sample's policy by sample size and method."""
+Cells = dict[tuple[int, str], list[Run]]
+"""Every sample's policy by sample size and method."""
+
+
+def cells(of: Pair | Several, data: Path, resamples: int, bargains: int) -> Cells:
+    """Those of one set, with a word on stderr when they are there."""
+    started = perf_counter()
+    found = (
+        cells_of_pair(of, data, resamples, bargains)
+        if isinstance(of, Pair)
+        else cells_of_ladder(of, data, resamples)
+    )
+    print(f"{of.name}: {perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    return found
+
+
+def cells_of_ladder(several: Several, data: Path, resamples: int) -> Cells:
+    """Those of a ladder."""
+    population = read_runs(
+        [data / f"{several.file}.jsonl.gz"],
+        tiers=several.tiers,
+        signals=(several.signal,),
+        where={"task": (several.task,)},
+    )
+    strong = several.tiers[-1]
+    found: Cells = {}
+    for n in SIZES:
+        rng = np.random.default_rng(n)
+        for _ in range(resamples):
+            sample = population.take(rng.integers(0, len(population), n))
+            policy = naive_policy(sample, strong)
+            found.setdefault((n, "naive"), []).append(judged(policy, population, strong, n))
+            policies, test = way(sample, strong, Settings())
+            for method in METHODS:
+                step = prove(policies, test, strong, PROMISES[method]).chosen
+                policy = None if step is None else policies[step.index]
+                found.setdefault((n, method), []).append(judged(policy, population, strong, n))
+    return found
+
+
+def naive_policy(sample: Runs, strong: str) -> Policy | None:
+    """The cheapest policy that keeps to the margin on the sample it was fitted on."""
+    judgements = [
+        (judged(policy, sample, strong, len(sample)), policy)
+        for policy in fitted_policies(sample, strong, Settings())
+    ]
+    kept = [(run.cost, i) for i, (run, _) in enumerate(judgements) if run.difference > -EPS]
+    cost, best = min(kept, default=(1.0, 0))
+    return judgements[best][1] if cost < 1 else None
+
+
+def judged(policy: Policy | None, on: Runs, strong: str, labels: int) -> Run:
+    """What a policy comes to; None: the strong tier answers everything."""
+    if policy is None:
+        return Run(0.0, 1.0, labels)
+    column = on.column(strong)
+    outcomes = replay(policy, on)
+    cost = outcomes.cost_usd.sum() / on.cost_usd[:, column].sum()
+    return Run(float((outcomes.correct - on.correct[:, column]).mean()), float(cost), labels)
+
+
+def cells_of_pair(pair: Pair, data: Path, resamples: int, bargains: int) -> Cells:
+    """Those of a pair."""
     population = load(data, pair)
-    found: dict[tuple[int, str], list[Run]] = {}
+    found: Cells = {}
     for n in SIZES:
         rng = np.random.default_rng(n)
         for turn in range(resamples):
             sample = population.sample(rng, n)
             ways: dict[str, Callable[[], float | None]] = {"naive": partial(naive, sample)}
             ways |= {method: partial(certified, sample, method) for method in METHODS}
-            for name, way in ways.items():
-                run = Run(*population.outcome(way()), n)
+            for name, threshold in ways.items():
+                run = Run(*population.outcome(threshold()), n)
                 found.setdefault((n, name), []).append(run)
             for name, spend in BARGAINS.items() if turn < bargains else ():
                 run = bargain(population, rng, n, spend=spend)
@@ -241,7 +350,7 @@ def cost(runs: list[Run]) -> float:
     return float(np.mean([run.cost for run in runs]))
 
 
-def rows(name: str, found: dict[tuple[int, str], list[Run]]) -> Iterator[tuple[str, ...]]:
+def rows(name: str, found: Cells) -> Iterator[tuple[str, ...]]:
     """The pair's rows of the table: share of violations, cost, cost relative to naive tuning."""
     for n in SIZES:
         base = cost(found[n, "naive"])
@@ -250,13 +359,16 @@ def rows(name: str, found: dict[tuple[int, str], list[Run]]) -> Iterator[tuple[s
             runs = found[n, method]
             row.append(f"{violations(runs):.1%} {cost(runs):.3f} x{cost(runs) / base:.2f}")
         for name_ in BARGAINS:
-            runs = found[n, name_]
+            runs = found.get((n, name_), [])
+            if not runs:
+                row.append("-")
+                continue
             labels = np.mean([run.labels for run in runs])
             row.append(f"{violations(runs):.1%} {cost(runs):.3f} ({labels:.0f} labels)")
         yield tuple(row)
 
 
-def verdicts(results: dict[str, dict[tuple[int, str], list[Run]]], resamples: int) -> Iterator[str]:
+def verdicts(results: dict[str, Cells], resamples: int) -> Iterator[str]:
     """Whether the goals are met, cell by cell where they are not."""
     slack = DELTA + 2.33 * math.sqrt(DELTA * (1 - DELTA) / resamples)
     for method in METHODS:
@@ -274,9 +386,11 @@ def verdicts(results: dict[str, dict[tuple[int, str], list[Run]]], resamples: in
     mean = float(np.mean(list(ratios.values())))
     yield f"tango's cost at n = {n}: x{mean:.2f} of naive on average; above x1.25: {over or 'none'}"
     for method, other in product(METHODS, BARGAINS):
-        cells = [(f[n, method], f[n, other]) for f in results.values() for n in SIZES]
-        wins = sum(cost(ours) < cost(theirs) for ours, theirs in cells)
-        yield f"{method} is cheaper than {other} in {wins} of {len(cells)} cells"
+        both = [
+            (f[n, method], f[n, other]) for f in results.values() for n in SIZES if (n, other) in f
+        ]
+        wins = sum(cost(ours) < cost(theirs) for ours, theirs in both)
+        yield f"{method} is cheaper than {other} in {wins} of {len(both)} cells"
 
 
 def main() -> None:
@@ -286,6 +400,7 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--bargains", type=int, default=50, help="of the samples; it is slow")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--sets", choices=("all", "pairs", "ladders"), default="all")
     arguments = parser.parse_args()
     work = partial(
         cells,
@@ -293,9 +408,11 @@ def main() -> None:
         resamples=arguments.resamples,
         bargains=arguments.bargains,
     )
+    chosen = {"all": (*PAIRS, *LADDERS), "pairs": PAIRS, "ladders": LADDERS}
+    sets = chosen[arguments.sets]
     with ProcessPoolExecutor(arguments.jobs) as pool:
-        results = dict(zip([p.name for p in PAIRS], pool.map(work, PAIRS), strict=True))
-    head = ["pair", "n", "naive", *METHODS, *BARGAINS]
+        results = dict(zip([one.name for one in sets], pool.map(work, sets), strict=True))
+    head = ["set", "n", "naive", *METHODS, *BARGAINS]
     title = (
         f"Violations and cost, {arguments.resamples} samples, eps {EPS}, delta {DELTA} "
         "(x: of naive)"
