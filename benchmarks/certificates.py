@@ -335,7 +335,8 @@ def cells_of_pair(pair: Pair, data: Path, resamples: int, bargains: int) -> Cell
                 run = Run(*population.outcome(threshold()), n)
                 found.setdefault((n, name), []).append(run)
             for name, spend in BARGAINS.items() if turn < bargains else ():
-                run = bargain(population, rng, n, spend=spend)
+                own = np.random.default_rng((n, turn))  # the samples are the same without it
+                run = bargain(population, own, n, spend=spend)
                 found.setdefault((n, name), []).append(run)
     return found
 

@@ -120,14 +120,27 @@ def check_policy(
             f"the policy was tuned for the ladder {' > '.join(policy.tiers)}, and this cascade's "
             f"is {' > '.join(names)}; tune it again"
         )
-    known = [one.name for validator in validators for one in validator.walk()]
+    known = {one.name: one for validator in validators for one in validator.walk()}
     for signal in policy.signals:
         if signal not in known:
             raise ConfigError(
                 f"the policy goes by the score of the validator {signal!r}, which this cascade "
                 f"does not have; {did_you_mean(signal, known)}, or tune it again"
             )
+    _check_versions(policy, known)
     _check_facts(policy, tiers, cascade)
+
+
+def _check_versions(policy: Policy, known: Mapping[str, Validator]) -> None:
+    versions: Mapping[str, str] = policy.evidence.get("validators") or {}
+    for signal in policy.signals:
+        tuned_on = versions.get(signal)
+        if tuned_on is not None and tuned_on != known[signal].version:
+            raise ConfigError(
+                f"the policy was tuned on scores of the validator {signal!r} in its version "
+                f"{tuned_on}, and it is {known[signal].version or 'without one'} now (another "
+                "rubric, prompt or model?); tune it again"
+            )
 
 
 def _check_facts(policy: Policy, tiers: Sequence[Tier], cascade: str | None) -> None:

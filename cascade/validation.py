@@ -7,7 +7,9 @@ True and False are verdicts, a number is a score that needs a threshold, None ab
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -30,6 +32,7 @@ __all__ = [
     "as_validator",
     "judge_together",
     "validator",
+    "version_of",
 ]
 
 Judgement: TypeAlias = bool | float | Verdict | None
@@ -53,6 +56,14 @@ class Validator(ABC):
     paid: bool
     inline: bool
     tiers: frozenset[str] | None
+
+    @property
+    def version(self) -> str:
+        """What its scores depend on beside its name and the answer, such as a judge's rubric.
+
+        A policy that was tuned on the scores of another version is refused. "": nothing is said.
+        """
+        return ""
 
     @abstractmethod
     def judge_inline(self, answer: Answer[Any], context: Context) -> Verdict:
@@ -152,12 +163,22 @@ class Check(Validator):
             thread. Sync callables only.
         scored: True when it only gives scores, so that a cascade refuses it without a threshold;
             False when it never does, so that a threshold is refused. None: it may do either.
+        version: to be changed whenever it scores otherwise than before, so that policies that were
+            tuned on its scores are refused. "": it has none.
 
     Raises:
         ConfigError: the options do not fit together.
     """
 
-    __slots__ = ("_in_thread", "_is_async", "_judges", "scored", "threshold", "timeout_s")
+    __slots__ = (
+        "_in_thread",
+        "_is_async",
+        "_judges",
+        "_version",
+        "scored",
+        "threshold",
+        "timeout_s",
+    )
 
     def __init__(
         self,
@@ -169,6 +190,7 @@ class Check(Validator):
         cost: Literal["free", "paid"] = "free",
         blocking: bool = False,
         scored: bool | None = None,
+        version: str = "",
     ) -> None:
         if not callable(judges):
             raise ConfigError(f"validator {name!r} is a {type(judges).__name__}, not a callable")
@@ -187,10 +209,15 @@ class Check(Validator):
         self.threshold = at
         self.timeout_s = timeout_s
         self.scored = scored
+        self._version = version
         self._judges = judges
         # A sync function can be timed out only from outside of its thread.
         self._in_thread = not self._is_async and (blocking or timeout_s is not None)
         self.inline = not self._is_async and not self._in_thread
+
+    @property
+    def version(self) -> str:
+        return self._version
 
     def __call__(self, answer: Answer[Any], context: Context) -> Any:
         """The callable itself, as it was written."""
@@ -355,6 +382,12 @@ def _returns_awaitable(judges: Callable[..., Any]) -> bool:
     )
 
 
+def version_of(*parts: object) -> str:
+    """A short version made of what a validator's scores depend on."""
+    text = json.dumps(parts, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
 def crashed(validator: Validator, error: Exception) -> Verdict:
     """The abstention of a validator that raised `error`; the log says which and what."""
     warn("validator_crashed", validator=validator.name, error=type(error).__name__)
@@ -403,6 +436,7 @@ def validator(
     cost: Literal["free", "paid"] = "free",
     blocking: bool = False,
     replace: bool = False,
+    version: str = "",
 ) -> Callable[[Judges], Check]:
     """Register a sync or async callable as a validator: `@validator("mentions_order", at=0.5)`.
 
@@ -416,6 +450,8 @@ def validator(
         cost: "paid" when it calls a model, so that it runs only if the free ones pass.
         blocking: whether a sync callable may block and must run in a worker thread.
         replace: whether a validator registered under this name before is replaced.
+        version: to be changed whenever it scores otherwise than before, so that policies that were
+            tuned on its scores are refused. "": it has none.
 
     Raises:
         ConfigError: the name is taken, or the options do not fit together.
@@ -424,7 +460,15 @@ def validator(
         raise ConfigError('a validator needs a name: write @validator("mentions_order")')
 
     def registered(judges: Judges) -> Check:
-        check = Check(name, judges, at=at, timeout_s=timeout_s, cost=cost, blocking=blocking)
+        check = Check(
+            name,
+            judges,
+            at=at,
+            timeout_s=timeout_s,
+            cost=cost,
+            blocking=blocking,
+            version=version,
+        )
         registry.register(name, check, replace=replace)
         return check
 

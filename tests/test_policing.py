@@ -239,6 +239,11 @@ def test_exactly_one_attempt_is_accepted_and_never_a_bad_one(
         ({"signals": {"shure": "probability"}}, {}, "did you mean 'sure'"),
         ({"evidence": {"models": {"a": "openai:old"}}}, {}, "tuned with 'openai:old' as tier 'a'"),
         ({"evidence": {"cascade": "x"}}, {"name": "y"}, "tuned for the cascade 'x'"),
+        (
+            {"evidence": {"validators": {"sure": "1"}}},
+            {},
+            "'sure' in its version 1, and it is with",
+        ),
         ({}, {"reasks": 1}, "reasks=1 does not go with a policy"),
         ({}, {"feedback": True}, "feedback=True does not go with a policy"),
         ({}, {"paths": {"p": Path(hedge=1.0)}}, "hedge on path 'p' does not go with a policy"),
@@ -249,6 +254,14 @@ def test_a_policy_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         climbs({"a": "1", "b": "1", "c": "1"}, policy(**changes), **options)
+
+
+def test_a_policy_of_the_same_version_of_a_validator_fits() -> None:
+    tuned = policy(evidence={"validators": {"sure": "2"}})
+    steps = {"a": "1", "b": "1", "c": "1"}
+    climbs(steps, tuned, validators=[Check("sure", sure, version="2")])
+    with pytest.raises(ConfigError, match=r"version 2, and it is 3 now .*; tune it again"):
+        climbs(steps, tuned, validators=[Check("sure", sure, version="3")])
 
 
 def test_a_file_that_is_no_policy_is_refused(tmp_path: FilePath) -> None:

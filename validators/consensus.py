@@ -63,7 +63,8 @@ def agreement(
             feedback=f"Asked again, the model agreed {agreeing} of {len(others)} times.",
         )
 
-    return Check(f"agreement{by.suffix}", judges, cost="paid", scored=True)
+    name = f"agreement{by.suffix}"
+    return Check(name, judges, cost="paid", scored=True, version=f"k={k}")
 
 
 async def _sampled(k: int, context: Context) -> list[Answer[Any]]:

@@ -15,7 +15,7 @@ from cascade.errors import ConfigError, ProviderError
 from cascade.options import check_count
 from cascade.tier import Tier
 from cascade.types import Answer, Message, Request, TokenLogprob, Verdict
-from cascade.validation import Check, Validator
+from cascade.validation import Check, Validator, version_of
 from cascade.validators._tokens import mass, read_tokens
 from cascade.validators.json_text import read_json
 
@@ -76,7 +76,8 @@ def judge(tier: Tier, rubric: str, *, scale: int = 10, structured: bool = False)
             return Verdict.abstained("judge_failed")
         return _graded(reply, scale)
 
-    return Check("judge", judges, cost="paid", scored=True)
+    version = version_of(tier.model or tier.name, system)
+    return Check("judge", judges, cost="paid", scored=True, version=version)
 
 
 def p_true(prompt: str | None = None, *, hard: bool = False) -> Validator:
@@ -121,7 +122,8 @@ def p_true(prompt: str | None = None, *, hard: bool = False) -> Validator:
         said = _said_yes(reply) if hard else _probability_of_yes(reply)
         return Verdict.abstained(said) if isinstance(said, str) else Verdict.scored(said)
 
-    return Check("p_true", judges, cost="paid", scored=True)
+    version = version_of(system, hard)
+    return Check("p_true", judges, cost="paid", scored=True, version=version)
 
 
 def _check_prompt(option: str, text: object) -> None:

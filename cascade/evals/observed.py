@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from cascade.policing import comparable
 from cascade.types import Verdict
+from cascade.validation import Validator
 
-__all__ = ["answer_key", "hard_passed", "signals_of"]
+__all__ = ["answer_key", "hard_passed", "signals_of", "versions_of"]
 
 _LONGEST: Final = 120
 
@@ -34,6 +35,12 @@ def _walk(verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
     for verdict in verdicts:
         yield verdict
         yield from _walk(verdict.parts)
+
+
+def versions_of(validators: Iterable[Validator]) -> dict[str, str]:
+    """The versions of the validators that have one, by name, parts of composed ones included."""
+    walked = (part for one in validators for part in one.walk())
+    return {one.name: one.version for one in walked if one.version}
 
 
 def hard_passed(verdicts: Iterable[Verdict]) -> bool | None:

@@ -21,7 +21,7 @@ from cascade.errors import ConfigError, NoAnswerError, did_you_mean
 from cascade.evals.cached_tier import Call, Scope, scope
 from cascade.evals.cases import Case
 from cascade.evals.graders import Grader, GraderSettings, Reply, Ungraded, grader_of
-from cascade.evals.observed import answer_key, hard_passed, signals_of
+from cascade.evals.observed import answer_key, hard_passed, signals_of, versions_of
 from cascade.metering import invoke, send
 from cascade.observing import call_id
 from cascade.routing import Rung
@@ -191,6 +191,8 @@ class _Worker:
         of = self._scope(sample)
         row = _labels(case, sample, self.what.samples, rung.tier.name)
         row |= {"cascade": self.what.cascade.name, "tier_model": rung.tier.model}
+        if versions := versions_of((*rung.free, *rung.paid)):
+            row["versions"] = versions
         try:
             with scope(of):
                 context = await _ask(rung, case.request, attempt, attempts)

@@ -12,6 +12,7 @@ and, where they are known:
     dataset, task, split     labels; a query is known by (dataset, task, qid)
     slice                    the named part of the set that the query belongs to
     signals                  {"name": number}: null is missing, -inf (or "-inf") is a value
+    versions                 {"name": text}: the versions of the validators that gave signals
     answer                   a short text by which answers are compared
     schema_ok                0 or 1, false or true: whether the hard validators passed
     tok_in, tok_out          tokens
@@ -31,6 +32,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from cascade.errors import ConfigError
@@ -67,6 +69,7 @@ class Row(NamedTuple):
     weight: float = 1.0
     tier_model: str | None = None
     cascade: str | None = None
+    versions: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class Runs:
         duplicates: lines that a later line of the same query and tier replaced.
         models: what model each tier was, as far as the lines say.
         cascade: whose runs they are. None: the lines do not say, or name several.
+        versions: of the validators that gave the signals, as far as the lines say.
     """
 
     tiers: tuple[str, ...]
@@ -112,6 +116,7 @@ class Runs:
     duplicates: int = 0
     models: Mapping[str, str] = field(default_factory=dict[str, str])
     cascade: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -206,7 +211,21 @@ def read_runs(
         duplicates=duplicates,
         models={row.tier: row.tier_model for row in used if row.tier_model is not None},
         cascade=named.pop() if len(named) == 1 else None,
+        versions=_versions(used, names),
     )
+
+
+def _versions(rows: Iterable[Row], signals: Sequence[str]) -> dict[str, str]:
+    """Raises ConfigError where one signal has the scores of two versions."""
+    found: dict[str, str] = {}
+    for row in rows:
+        for name, version in row.versions.items():
+            if name in signals and found.setdefault(name, version) != version:
+                raise ConfigError(
+                    f"the runs hold scores of two versions of {name!r}, {found[name]} and "
+                    f"{version}; record them again, or leave the signal out"
+                )
+    return found
 
 
 def read_rows(
@@ -254,6 +273,7 @@ def _row(
             weight=_amount(given.get("weight", 1)),
             tier_model=_text(given.get("tier_model")),
             cascade=_text(given.get("cascade")),
+            versions={name: str(value) for name, value in given.get("versions", {}).items()},
         )
     except KeyError as error:
         raise ConfigError(f"{place} lacks the field {error}") from error

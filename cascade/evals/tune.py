@@ -175,6 +175,7 @@ def evidence_of(
         "data_sha256": runs.sha256(),
         "cascade": runs.cascade,
         "models": dict(runs.models),
+        "validators": dict(runs.versions),
         "accuracy": accuracy,
         "relative_cost": relative,
         "quality_vs_strong": accuracy / strong_accuracy if strong_accuracy else None,

@@ -139,6 +139,7 @@ async def test_paid_validators_are_billed_and_cached(tmp_path: Path) -> None:
     what = Eval(made, ladder(made, ()))
     (row,), tally = await record_runs(what, cases(1))
     assert row["signals"] == {"agreement": 0.5, "judge": 0.8}
+    assert row["versions"] == {"agreement": "k=2", "judge": judge(large, "Good?").version}
     assert (row["cost_usd"], row["tok_in"]) == (8.0, 1)  # four calls; the tokens of the answer
     assert tally.sent == 4
     (again,), tally = await record_runs(what, cases(1))

@@ -96,6 +96,16 @@ def test_answers_are_the_same_number_where_they_are_the_same(tmp_path: Path) -> 
     assert runs.answer_texts == ("x",)
 
 
+def test_versions_of_validators_are_kept_and_two_of_one_refused(tmp_path: Path) -> None:
+    old = row("1", "a", signals={"judge": 1, "sure": 1}, versions={"judge": "1"})
+    new = row("2", "a", signals={"judge": 1, "sure": 1}, versions={"judge": "2"})
+    assert read_runs([write(tmp_path / "old", [old])]).versions == {"judge": "1"}
+    both = write(tmp_path / "both", [old, new])
+    with pytest.raises(ConfigError, match="two versions of 'judge', 1 and 2"):
+        read_runs([both])
+    assert read_runs([both], signals=["sure"]).versions == {}
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

@@ -45,6 +45,15 @@ class Scripted:
         return system["content"], json.loads(user["content"])
 
 
+def test_another_rubric_model_or_prompt_is_another_version() -> None:
+    tier, other = Scripted("").tier, Tier("judge", model="openai:other")
+    made = [judge(tier, "a"), judge(tier, "b"), judge(other, "a"), p_true(), p_true("Is it?")]
+    versions = [one.version for one in made]
+    assert len(set(versions)) == len(versions)
+    assert judge(tier, "a").version == judge(tier, "a").at(0.5).version == versions[0]
+    assert agreement(3).version != agreement(5).version
+
+
 async def judged(says: Any, answer: Any = "Paris", **options: Any) -> Verdict:
     validator = judge(Scripted(says).tier, "The city is right.", **options)
     return await validator.judge(answer if isinstance(answer, Answer) else Answer(answer))
