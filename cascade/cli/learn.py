@@ -22,6 +22,7 @@ from cascade.ledger.recognised import is_ledger
 if TYPE_CHECKING:
     from cascade.learn.assess import Assessment
     from cascade.learn.examples import Examples
+    from cascade.learn.features import Embed
     from cascade.learn.model import Model
 
 __all__ = ["learn"]
@@ -54,6 +55,7 @@ def learn(
     recover: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 0.8,
     value_usd: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
     signals: str = "",
+    embed: str | None = None,
     anyway: Annotated[bool, Parameter(negative="")] = False,
     date: str | None = None,
     seed: int = 0,
@@ -92,6 +94,9 @@ def learn(
         What a right answer is worth, in USD, in place of --recover.
     signals
         Signals to learn from beside the text, separated by commas.
+    embed
+        A function of the text that gives numbers, as module:function, to learn from beside it. The
+        router needs the same function at work.
     anyway
         Write it even if it is not worth it.
     date
@@ -101,13 +106,14 @@ def learn(
     """
     configure_logs(common.log_level)
     from cascade.learn.assess import Target, assess, out_of_fold
-    from cascade.learn.training import Settings, sklearn
+    from cascade.learn.training import Settings, read_all, sklearn, train
 
     sklearn()
     examples = _examples(runs, prompts, tiers, filters)
     names = listed(signals)
     settings = Settings(seed=seed)
-    held_out = out_of_fold(examples, settings, signals=names, seed=seed)
+    function = _function(embed)
+    held_out = out_of_fold(examples, settings, signals=names, embed=function, seed=seed)
     found = assess(
         examples,
         held_out,
@@ -117,7 +123,12 @@ def learn(
     )
     write(as_json(assessment_row(found), indent=2) if common.json else shown(found))
     if output is not None:
-        _write(output, examples, found, settings, names, anyway=anyway, date=date)
+        if found.is_worth_it or anyway:
+            readings = read_all(examples, names, function)
+            model = train(examples, settings, signals=names, readings=readings)
+            _write(output, model, examples, found, date)
+        else:
+            say(f"{output} is not written; --anyway writes it all the same")
     return ExitCode.OK if found.is_worth_it else ExitCode.NOT_ACCEPTED
 
 
@@ -186,23 +197,22 @@ def _rules(rivals: Rivals, examples: Examples) -> list[str] | None:
     return chosen
 
 
-def _write(
-    output: Path,
-    examples: Examples,
-    found: Assessment,
-    settings: Any,
-    signals: tuple[str, ...],
-    *,
-    anyway: bool,
-    date: str | None,
-) -> None:
-    if not (found.is_worth_it or anyway):
-        say(f"{output} is not written; --anyway writes it all the same")
-        return
-    from cascade.learn.model import to_json
-    from cascade.learn.training import train
+def _function(name: str | None) -> Embed | None:
+    """The function that --embed names; its module may stand in this folder."""
+    if name is None:
+        return None
+    from cascade.config.routing import find_function
 
-    model: Model = train(examples, settings, signals=signals)
+    if ":" not in name:
+        raise ConfigError(f"--embed {name} names no function; write module:function")
+    return find_function(name, Path())
+
+
+def _write(
+    output: Path, model: Model, examples: Examples, found: Assessment, date: str | None
+) -> None:
+    from cascade.learn.model import to_json
+
     facts = {**model.facts, **_facts(examples, found, date)}
     model = replace(model, value_usd=found.value_usd, facts=facts)
     output.write_text(to_json(model), encoding="utf-8")

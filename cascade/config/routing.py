@@ -66,7 +66,8 @@ class RoutingBuilder:
         from cascade.learn import LearnedRouter
 
         entry = RouterTable(file=table.router) if isinstance(table.router, str) else table.router
-        made = LearnedRouter.load(self._folder / entry.file, value_usd=entry.value_usd)
+        embed = None if entry.embed is None else find_function(entry.embed, self._folder)
+        made = LearnedRouter.load(self._folder / entry.file, value_usd=entry.value_usd, embed=embed)
         known = [head.tier for head in made.model.heads]
         if len(set(known) & set(table.tiers)) < 2:
             raise ConfigError(

@@ -145,6 +145,9 @@ class RouterTable(Table):
     """Its file; the path starts at the folder of this file."""
     value_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """What a right answer is worth, in USD. Left out: as it was trained."""
+    embed: FunctionName | None = None
+    """The embedding it was trained with: "module:function", a function of the text that gives
+    numbers. Left out: it was trained without one."""
 
 
 RouterEntry: TypeAlias = Annotated[

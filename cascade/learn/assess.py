@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from cascade.errors import ConfigError
 from cascade.learn.curves import Measures, lower_bound, measures
 from cascade.learn.examples import Examples
+from cascade.learn.features import Embed
 from cascade.learn.folds import folds_of
 from cascade.learn.router import LearnedRouter
 from cascade.learn.training import Settings, read_all, sklearn, train
@@ -110,17 +111,19 @@ def out_of_fold(
     settings: Settings | None = None,
     *,
     signals: Sequence[str] = (),
+    embed: Embed | None = None,
     seed: int = 0,
 ) -> HeldOut:
     """By query and tier, the probability of being right, from five routers trained on the rest.
 
     Raises:
-        ConfigError: scikit-learn is not installed, or there are too few examples.
+        ConfigError: scikit-learn is not installed, there are too few examples, or the embedding
+            fails.
     """
     sklearn()
     import numpy as np
 
-    readings = read_all(examples, signals)
+    readings = read_all(examples, signals, embed)
     folds = folds_of(examples, FOLDS, seed)
     chances = np.zeros((len(examples), len(examples.tiers)))
     abstained = 0
@@ -132,7 +135,7 @@ def out_of_fold(
             signals=signals,
             readings=[readings[row] for row in inside],
         )
-        router = LearnedRouter(model)
+        router = LearnedRouter(model, embed=embed)
         for row in outside:
             text, given = examples.texts[row], examples.signals[row]
             chances[row] = list(router.probabilities(text, given).values())
@@ -199,7 +202,11 @@ def _against(
             f"it may rank no better than chance: the lower bound of its APGR is {low:.3f}, and "
             "random mixing has 0.5"
         )
-    if saving <= target.validators_usd:
+    if saving <= 0:
+        found.append(
+            f"it costs ${-saving:.6f} a call more than a random mix that is right as often"
+        )
+    elif saving <= target.validators_usd:
         found.append(
             f"it saves ${saving:.6f} a call against a random mix that is right as often, which "
             f"does not pay for validators of ${target.validators_usd:.6f}"

@@ -9,14 +9,28 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 from cascade.types import Fact
 
-__all__ = ["FEATURES_VERSION", "SHAPE", "WINDOW_CHARS", "Key", "Reading", "read", "spoken"]
+__all__ = [
+    "FEATURES_VERSION",
+    "SHAPE",
+    "WINDOW_CHARS",
+    "Embed",
+    "Key",
+    "Reading",
+    "embedded",
+    "read",
+    "spoken",
+]
+
+Embed: TypeAlias = Callable[[str], Sequence[float]]
+"""An embedding of the user's: as many finite numbers for every text. It runs in the event
+loop before anything is asked, so it has to be quick and must not wait."""
 
 Key: TypeAlias = str | tuple[str, str]
 """A token, two tokens in a row, or a signal with its value ("stakes=high")."""
@@ -84,7 +98,7 @@ class Reading:
     Attributes:
         counts: how often each key occurs.
         words: the distinct words; numbers and punctuation left out.
-        shape: one number for each entry of `SHAPE`.
+        shape: one number for each entry of `SHAPE`; after them the embedding, where there is one.
         chars: length of the whole text.
     """
 
@@ -115,6 +129,18 @@ def read(
         value = None if signals is None else signals.get(name)
         counts[f"{name}={_level(value)}".replace(" ", "_")] = 1
     return Reading(counts, words, shape, chars)
+
+
+def embedded(reading: Reading, embed: Embed, text: str) -> Reading:
+    """The same reading with the numbers of an embedding of the text.
+
+    Raises:
+        ValueError: the embedding gives none, or one that is not finite.
+    """
+    numbers = tuple(float(number) for number in embed(text))
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise ValueError("the embedding gave no numbers, or one that is not finite")
+    return replace(reading, shape=(*reading.shape, *numbers))
 
 
 def spoken(key: Key) -> str:

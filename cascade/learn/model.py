@@ -25,7 +25,8 @@ class Head:
     Attributes:
         tier: its name.
         cost_usd: what asking it cost in the training runs, on average, in USD.
-        intercept, shape: log-odds, and what each standardised number of the shape adds.
+        intercept, shape: log-odds, and what each standardised number of the shape adds, and after
+            them each number of the embedding.
         slope, offset: calibration of the log-odds, learnt on answers that were held out.
     """
 
@@ -69,6 +70,7 @@ class Model:
         vocabulary: by n-gram or signal its inverse document frequency, then its weight for each
             head. N-grams come from the training texts, so treat the file with their care.
         facts: where it comes from and how well it did on held-out queries.
+        embedding: how many numbers the embedding gives. 0: it was trained without one.
     """
 
     features: int
@@ -80,6 +82,7 @@ class Model:
     shape_scale: tuple[float, ...]
     vocabulary: Mapping[str, tuple[float, ...]]
     facts: Mapping[str, Any]
+    embedding: int = 0
 
 
 def _canonical(content: Any) -> str:
@@ -148,6 +151,10 @@ def _checked(content: dict[str, Any], path: Path) -> Model:
         raise ConfigError(f"{path}: {where}: {first['msg']}") from None
     sizes = {len(model.shape_mean), len(model.shape_scale), *(len(h.shape) for h in model.heads)}
     widths = {len(row) for row in model.vocabulary.values()}
-    if sizes != {len(SHAPE)} or not widths <= {len(model.heads) + 1} or len(model.heads) < 2:
+    if (
+        sizes != {len(SHAPE) + model.embedding}
+        or not widths <= {len(model.heads) + 1}
+        or len(model.heads) < 2
+    ):
         raise ConfigError(f"{path}: its parts do not fit together; train it again")
     return model

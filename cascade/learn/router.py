@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from operator import mul, sub
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cascade.errors import ConfigError, did_you_mean
-from cascade.learn.features import SHAPE, Key, Reading, read, spoken
+from cascade.learn.features import SHAPE, Embed, Key, Reading, embedded, read, spoken
 from cascade.learn.model import Model, parse
 from cascade.options import named_options
 from cascade.rules import Choice
@@ -25,7 +26,8 @@ class Weighed(NamedTuple):
     """What one feature did.
 
     Attributes:
-        feature: the n-gram, the signal with its value, or the number of the shape, in words.
+        feature: the n-gram, the signal with its value, the number of the shape in words, or "the
+            embedding" for all numbers of it.
         weight: what it adds to the strongest rung's log-odds of being right, less what it adds to
             the cheapest one's: above 0 it speaks for the strong one.
     """
@@ -63,12 +65,14 @@ class LearnedRouter:
         value_usd: what a right answer is worth, in USD. None: as it was trained.
         costs_usd: what asking a tier costs, by name, in USD. Left out: as in the training runs.
         floor: the lowest tier to begin with, whatever was learnt. None: the cheapest.
+        embed: the embedding it was trained with. None: it was trained without one.
 
     Raises:
-        ConfigError: a number is no amount, or a name is no tier of the model.
+        ConfigError: a number is no amount, a name is no tier of the model, or it was trained with
+            an embedding and there is none, or the other way round.
     """
 
-    __slots__ = ("_costs", "_entries", "_floor", "_places", "model", "value_usd")
+    __slots__ = ("_costs", "_embed", "_entries", "_floor", "_places", "model", "value_usd")
 
     @named_options
     def __init__(
@@ -78,8 +82,10 @@ class LearnedRouter:
         value_usd: float | None = None,
         costs_usd: Mapping[str, float] | None = None,
         floor: str | None = None,
+        embed: Embed | None = None,
     ) -> None:
         self.model = model
+        self._embed = _checked_embed(embed, model)
         self._places = {head.tier: place for place, head in enumerate(model.heads)}
         self.value_usd = _amount("value_usd", model.value_usd if value_usd is None else value_usd)
         self._costs = [head.cost_usd for head in model.heads]
@@ -100,6 +106,7 @@ class LearnedRouter:
         value_usd: float | None = None,
         costs_usd: Mapping[str, float] | None = None,
         floor: str | None = None,
+        embed: Embed | None = None,
     ) -> LearnedRouter:
         """The router in a file that `cascade learn` wrote.
 
@@ -112,7 +119,8 @@ class LearnedRouter:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"the learned router {path} cannot be read: {error}") from error
-        return cls(parse(text, path), value_usd=value_usd, costs_usd=costs_usd, floor=floor)
+        model = parse(text, path)
+        return cls(model, value_usd=value_usd, costs_usd=costs_usd, floor=floor, embed=embed)
 
     def choose(self, signals: Mapping[str, Fact], text: str, tiers: Sequence[str]) -> Choice:
         """The rung to begin with, or none; see `cascade.Router`."""
@@ -162,7 +170,16 @@ class LearnedRouter:
         return self._places[tier]
 
     def _read(self, text: str, signals: Mapping[str, Fact] | None) -> Reading:
-        return read(text, signals, self.model.signals)
+        reading = read(text, signals, self.model.signals)
+        if self._embed is None:
+            return reading
+        reading = embedded(reading, self._embed, text)
+        if len(reading.shape) != len(self.model.shape_mean):
+            raise ValueError(
+                f"the embedding gave {len(reading.shape) - len(SHAPE)} numbers, and the router was "
+                f"trained with {self.model.embedding}"
+            )
+        return reading
 
     def _choose(self, reading: Reading, tiers: Sequence[str]) -> Choice:
         places = sorted(self._places[tier] for tier in tiers if tier in self._places)
@@ -220,9 +237,15 @@ class LearnedRouter:
             )
             for key, entry in known.items()
         ]
-        shape = shape_of(reading, self.model)
-        for name, x, up, down in zip(SHAPE, shape, high.shape, low.shape, strict=True):
-            weighed.append(Weighed(name, (up * high.slope - down * low.slope) * x))
+        of_shape = [
+            (up * high.slope - down * low.slope) * x
+            for x, up, down in zip(
+                shape_of(reading, self.model), high.shape, low.shape, strict=True
+            )
+        ]
+        weighed += map(Weighed, SHAPE, of_shape)
+        if self._embed is not None:
+            weighed.append(Weighed("the embedding", sum(of_shape[len(SHAPE) :])))
         return weighed
 
 
@@ -265,6 +288,22 @@ def surprise(unseen: int, words: int, share: float) -> float:
 def _key(gram: str) -> Key:
     first, space, second = gram.partition(" ")
     return (first, second) if space else gram
+
+
+def _checked_embed(embed: Embed | None, model: Model) -> Embed | None:
+    if embed is None and model.embedding:
+        raise ConfigError(
+            f"this router was trained with an embedding of {model.embedding} numbers; give the "
+            'same function, as embed=..., or embed = "module:function" in cascade.toml'
+        )
+    if embed is not None and not model.embedding:
+        raise ConfigError(
+            "embed has no effect: this router was trained without one; leave it out, or train it "
+            "with `cascade learn --embed module:function`"
+        )
+    if inspect.iscoroutinefunction(embed):
+        raise ConfigError("embed is async; give a plain function of the text")
+    return embed
 
 
 def _amount(name: str, value: float) -> float:

@@ -6,11 +6,21 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import mul
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cascade.errors import ConfigError
 from cascade.learn.examples import Examples
-from cascade.learn.features import FEATURES_VERSION, SHAPE, Key, Reading, read, spoken
+from cascade.learn.features import (
+    FEATURES_VERSION,
+    SHAPE,
+    Embed,
+    Key,
+    Reading,
+    embedded,
+    read,
+    spoken,
+)
 from cascade.learn.folds import folds_of
 from cascade.learn.model import Familiar, Head, Model
 from cascade.learn.router import farness, shape_of, surprise
@@ -31,6 +41,9 @@ LEAST_TEXTS: Final = 2
 LEAST_SPREAD: Final = 0.05
 """What a number of the shape varies by at least, so that one that never varies counts little."""
 
+LEAST_SPREAD_EMBEDDED: Final = 1e-6
+"""The same for a number of an embedding, whose unit nobody knows."""
+
 RARE: Final = 0.005
 """The share of training texts that would count as unlike the others, by each measure of it."""
 
@@ -45,6 +58,7 @@ class Settings:
         strengths: the inverse regularisations to choose from, by the error of held-out gains.
         most_grams: how many n-grams are kept, the most frequent ones.
         shape_weight: how much the shape counts beside the n-grams.
+        embedding_weight: how much the embedding counts beside them, where there is one.
         folds: of the inner cross-validation, for the strength and the calibration.
         seed: of the folds.
     """
@@ -52,13 +66,18 @@ class Settings:
     strengths: tuple[float, ...] = (0.1, 0.3, 1.0)
     most_grams: int = 50_000
     shape_weight: float = 0.3
+    embedding_weight: float = 1.0
     folds: int = 3
     seed: int = 0
 
-    @property
-    def of_shape(self) -> float:
-        """What one number of the shape is multiplied with, beside n-grams of length 1."""
-        return self.shape_weight / math.sqrt(len(SHAPE))
+    def of_shape(self, embedding: int = 0) -> list[float]:
+        """What each number of a shape is multiplied with, beside n-grams of length 1.
+
+        Args:
+            embedding: how many numbers an embedding adds to it.
+        """
+        own = [self.shape_weight / math.sqrt(len(SHAPE))] * len(SHAPE)
+        return own + [self.embedding_weight / math.sqrt(max(embedding, 1))] * embedding
 
 
 def sklearn() -> Any:
@@ -74,12 +93,33 @@ def sklearn() -> Any:
     return linear_model
 
 
-def read_all(examples: Examples, signals: Sequence[str] = ()) -> list[Reading]:
-    """Every text as features."""
-    return [
+def read_all(
+    examples: Examples, signals: Sequence[str] = (), embed: Embed | None = None
+) -> list[Reading]:
+    """Every text as features.
+
+    Raises:
+        ConfigError: the embedding fails, or gives now more numbers and now fewer.
+    """
+    readings = [
         read(text, given, signals)
         for text, given in zip(examples.texts, examples.signals, strict=True)
     ]
+    if embed is None:
+        return readings
+    try:
+        readings = [
+            embedded(reading, embed, text)
+            for reading, text in zip(readings, examples.texts, strict=True)
+        ]
+    except Exception as error:
+        raise ConfigError(f"the embedding failed: {type(error).__name__}: {error}") from error
+    sizes = sorted({len(reading.shape) - len(SHAPE) for reading in readings})
+    if len(sizes) > 1:
+        raise ConfigError(
+            f"the embedding gives {sizes[0]} numbers of one text, {sizes[-1]} of another"
+        )
+    return readings
 
 
 def train(
@@ -93,7 +133,8 @@ def train(
 
     Args:
         signals: names of the signals to use.
-        readings: what `read_all` made of the examples, if that is done.
+        readings: what `read_all` made of the examples, where that is done; needed where there is an
+            embedding.
 
     Raises:
         ConfigError: scikit-learn is not installed, or there are too few examples.
@@ -114,12 +155,13 @@ def train(
     places = folds_of(examples, settings.folds, settings.seed)
     held_out = _held_out(linear, x, correct, places, settings)
     strength = min(held_out, key=lambda c: _gain_error(linear, held_out[c], correct))
+    of_shape = settings.of_shape(blank.embedding)
     heads: list[Head] = []
     weights: list[Floats] = []
     for place, head in enumerate(blank.heads):
         fitted = _fit(linear, x, correct[:, place], strength)
         slope, offset = _calibration(linear, held_out[strength][:, place], correct[:, place])
-        shape = tuple(float(w) * settings.of_shape for w in fitted[-1 - len(SHAPE) : -1])
+        shape = tuple(map(mul, map(float, fitted[len(blank.vocabulary) : -1]), of_shape))
         intercept = float(fitted[-1])
         heads.append(replace(head, intercept=intercept, shape=shape, slope=slope, offset=offset))
         weights.append(fitted)
@@ -139,6 +181,7 @@ def matrix(readings: Sequence[Reading], model: Model, settings: Settings) -> Any
         gram: (number, row[0]) for number, (gram, row) in enumerate(model.vocabulary.items())
     }
     width = len(columns)
+    of_shape = settings.of_shape(model.embedding)
     data: list[float] = []
     indices: list[int] = []
     ends = [0]
@@ -151,10 +194,10 @@ def matrix(readings: Sequence[Reading], model: Model, settings: Settings) -> Any
         norm = math.sqrt(sum(value * value for _, value in row)) or 1.0
         indices += [place for place, _ in row]
         data += [value / norm for _, value in row]
-        indices += range(width, width + len(SHAPE))
-        data += [value * settings.of_shape for value in shape_of(reading, model)]
+        indices += range(width, width + len(of_shape))
+        data += map(mul, shape_of(reading, model), of_shape)
         ends.append(len(data))
-    shape = (len(readings), width + len(SHAPE))
+    shape = (len(readings), width + len(of_shape))
     return sparse.csr_matrix((np.array(data), np.array(indices), np.array(ends)), shape=shape)
 
 
@@ -179,7 +222,7 @@ def _blank(
         for key, count in often[: settings.most_grams]
     }
     means, scales = _standard(readings)
-    zeros = (0.0,) * len(SHAPE)
+    zeros = (0.0,) * len(means)
     blank = Model(
         features=FEATURES_VERSION,
         value_usd=0.0,
@@ -193,6 +236,7 @@ def _blank(
         shape_scale=scales,
         vocabulary=vocabulary,
         facts={},
+        embedding=len(means) - len(SHAPE),
     )
     return _familiar(readings, texts, blank)
 
@@ -202,7 +246,9 @@ def _standard(readings: Sequence[Reading]) -> tuple[tuple[float, ...], tuple[flo
     import numpy as np
 
     shapes = np.array([reading.shape for reading in readings])
-    spreads = np.maximum(shapes.std(axis=0), LEAST_SPREAD)
+    least = np.full(shapes.shape[1], LEAST_SPREAD_EMBEDDED)
+    least[: len(SHAPE)] = LEAST_SPREAD
+    spreads = np.maximum(shapes.std(axis=0), least)
     return tuple(float(m) for m in shapes.mean(axis=0)), tuple(float(1 / s) for s in spreads)
 
 

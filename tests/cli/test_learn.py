@@ -11,9 +11,16 @@ from typing import Any
 
 import pytest
 
+from cascade import ConfigError
+from cascade.config import load
 from cascade.learn import LearnedRouter
 from tests.cli.conftest import ROOT, Cli, environment
-from tests.learn.support import TIERS, examples, queries, write_runs
+from tests.learn.support import TIERS, examples, odd_is_hard, queries, write_runs
+
+EMBED = """
+def parity(text):
+    return [float(int(text.split()[-1][:-1]) % 2), 0.5]
+"""
 
 RULES = """
 [tiers.small]
@@ -59,6 +66,7 @@ def test_one_that_is_not_is_called_so_and_not_written(cli: Cli, tmp_path: Path) 
     done = learn(cli, "-o", "router.json")
     assert done.code == 1
     assert "Not worth it: " in done.out
+    assert "$-" not in done.out
     assert "router.json is not written" in done.err
     assert not Path("router.json").exists()
     assert learn(cli, "-o", "router.json", "--anyway").code == 1
@@ -87,6 +95,40 @@ def test_judging_has_to_be_paid_from_the_saving(cli: Cli, tmp_path: Path) -> Non
     done = learn(cli, "--validators-usd", "1")
     assert done.code == 1
     assert "Not worth it" in done.out
+
+
+def test_an_embedding_by_name(cli: Cli, tmp_path: Path) -> None:
+    write_runs(tmp_path, odd_is_hard())
+    Path("numbers_of_texts.py").write_text(EMBED)
+    learn = [
+        "learn",
+        "--from",
+        "runs.jsonl",
+        "--prompts",
+        "prompts.jsonl",
+        "--tiers",
+        "small,large",
+    ]
+    done = cli(*learn, "--embed", "numbers_of_texts:parity", "-o", "router.json")
+    assert (done.code, done.err) == (0, "wrote router.json\n")
+    assert cli(*learn, "--embed", "parity").err.startswith("cascade: --embed parity names no")
+    config = """
+    [tiers.small]
+    model = "simulated:sim-small"
+    [tiers.large]
+    model = "simulated:sim-large"
+    [cascades.c]
+    tiers = ["small", "large"]
+    router = { file = "router.json", embed = "numbers_of_texts:parity" }
+    """
+    Path("cascade.toml").write_text(config)
+    plan = (
+        load("cascade.toml").cascade("c").explain("please tell me about the house of number 7777?")
+    )
+    assert [rung.tier.name for rung in plan.plan.rungs] == ["large"]
+    Path("cascade.toml").write_text(config.replace(', embed = "numbers_of_texts:parity"', ""))
+    with pytest.raises(ConfigError, match="give the same function"):
+        load("cascade.toml").cascade("c")
 
 
 @pytest.mark.parametrize(

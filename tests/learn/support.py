@@ -48,6 +48,24 @@ def examples(count: int = 400, seed: int = 0, lead: float = 0.8) -> Examples:
     )
 
 
+def parity(text: str) -> list[float]:
+    """Whether the number at the end is odd: no word of the text tells that."""
+    return [float(int(text.split()[-1][:-1]) % 2), 0.5]
+
+
+def odd_is_hard(count: int = 200) -> Examples:
+    """The small tier is right of even numbers, and no number comes twice."""
+    numbers = random.Random(1).sample(range(1000, 9999), count)
+    return Examples(
+        TIERS,
+        tuple(("", "", str(number)) for number in numbers),
+        tuple(f"please tell me about the house of number {number}?" for number in numbers),
+        tuple({} for _ in numbers),
+        tuple((float(number % 2 == 0), 1.0) for number in numbers),
+        tuple((0.001, 0.01) for _ in numbers),
+    )
+
+
 def write_runs(folder: Path, of: Examples) -> tuple[Path, Path]:
     """The same as files: recorded runs, and prompts."""
     runs, prompts = folder / "runs.jsonl", folder / "prompts.jsonl"

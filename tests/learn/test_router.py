@@ -101,7 +101,7 @@ def test_inference_is_what_was_trained() -> None:
     rows = list(MODEL.vocabulary.values())
     for head, place in zip(MODEL.heads, range(2), strict=True):
         weights = [row[1 + place] for row in rows]
-        weights += [w / Settings().of_shape for w in head.shape]
+        weights += [w / scale for w, scale in zip(head.shape, Settings().of_shape(), strict=True)]
         expected = x @ weights + head.intercept
         for text, odds in zip(EXAMPLES.texts, expected, strict=True):
             assert ROUTER.log_odds(text)[place] == pytest.approx(odds, abs=1e-9)
