@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal, localcontext
+from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 from typing import Final
 
 from cascade.cli.output import usd
@@ -18,10 +18,12 @@ MODEL: Final = (
 
 
 def money(amount: Decimal) -> str:
-    """USD for people: cents; below a dollar, every digit."""
+    """USD for people: cents; below a dollar, four digits that count."""
     sign = "-" if amount < 0 else ""
     size = abs(amount)
-    return f"{sign}{usd(size)}" if 0 < size < 1 else f"{sign}${_rounded(size, 2)}"
+    if not 0 < size < 1:
+        return f"{sign}${_rounded(size, 2)}"
+    return f"{sign}{usd(Context(prec=4, rounding=ROUND_HALF_UP).plus(size))}"
 
 
 def percent(share: Decimal | None, unknown: str = "unknown") -> str:

@@ -48,9 +48,10 @@ def shown(found: Assessment) -> str:
         f"APGR {found.measures.apgr:.3f} (at least {found.apgr_low:.3f}; random mixing 0.5). "
         f"Half of {tiers[-1]}'s lead takes {cpt50:.1%} of the calls, 80 % of it {cpt80:.1%}."
     )
+    saves = "saves" if found.saving_usd >= 0 else "costs"
     money = (
-        f"A right answer is worth ${found.value_usd:.6g}. Saved against a random mix that is right "
-        f"as often: ${found.saving_usd:.6f} a call."
+        f"A right answer is worth ${found.value_usd:.6g}. Against a random mix that is right as "
+        f"often it {saves} ${abs(found.saving_usd):.6f} a call."
     )
     parts = [
         f"On {found.queries} queries, each judged by a router that did not see it:",

@@ -191,6 +191,12 @@ def test_too_little_traffic_is_told_plainly(cli: Cli) -> None:
     )
 
 
+def test_amounts_below_a_dollar_are_rounded_for_people(cli: Cli) -> None:
+    amounts = re.findall(r"\$0\.0*([1-9]\d*)", cli("estimate", "--calls", "777").out)
+    assert amounts
+    assert max(map(len, amounts)) <= 4
+
+
 def test_a_cascade_that_costs_more_and_its_rung_that_does_not_pay(cli: Cli) -> None:
     found = figures(cli, "--tiers", "small=2/10,large=3/15", "--acceptance", "small=0.5")
     # All on small 1,750: two thirds of the price, for half of the answers.
