@@ -20,6 +20,8 @@ __all__ = ["Answered", "State", "StateAnswers", "fit_answers", "folds_of"]
 State: TypeAlias = tuple[str, ...]
 _MANY: Final = 20_000
 """Queries from which one way to calibrate is as good as the other, and time counts."""
+_RIDGES: Final = (3.0, 30.0)
+"""How strongly weights are held back: where few features tell much, and where many may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,20 +127,14 @@ def _fitted(
 
 
 def candidates_of(features: Sequence[Feature], last: str, queries: int) -> list[Candidate]:
-    """The ways to calibrate that cross-validation chooses from: combinations, single signals."""
-    plain = ("logit", "number", "missing", "length", "agree")
-    ways = [
-        ((*plain, "is"), 30.0),
-        (plain, 30.0),
-        ((*plain, "is", "signed"), 30.0),
-        ((*plain, "is", "probability"), 10.0),
-    ]
-    found: dict[tuple[int, ...], Candidate] = {}
-    for forms, ridge in ways[: 1 if queries > _MANY else None]:
-        columns = tuple(i for i, feature in enumerate(features) if feature.form in forms)
-        found.setdefault(columns, Candidate(columns, ridge))
-    if queries <= _MANY:
+    """The ways to calibrate that cross-validation weighs: combinations, and single signals."""
+    many = queries > _MANY
+    found: list[Candidate] = []
+    for left_out in ((), ("is", "probability"))[: 1 if many else None]:
+        columns = tuple(i for i, feature in enumerate(features) if feature.form not in left_out)
+        found += [Candidate(columns, ridge) for ridge in _RIDGES[: 1 if many else None]]
+    if not many:
         for i, feature in enumerate(features):
             if feature.tier == last and feature.form in ("logit", "number"):
-                found.setdefault((i,), Candidate((i,), 1.0))
-    return list(found.values())
+                found.append(Candidate((i,), 1.0))
+    return list(dict.fromkeys(found))

@@ -1,9 +1,9 @@
 """From signals to the probability that an answer is right.
 
 Logistic regression with a ridge, by slice where a slice has labels enough: a slice's weights are
-the pooled ones plus a deviation that is held back the more, the fewer its labels are. Which
-features and how strong a ridge is chosen by cross-validation, the best single signal being one of
-the candidates; with labels enough an isotonic curve may correct what is left.
+the pooled ones plus a deviation that is held back the more, the fewer its labels are. Candidates of
+different features and ridges, each single signal among them, count in proportion to their
+likelihood in cross-validation; with labels enough an isotonic curve may correct what is left.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from cascade.evals.runs import Bools, Floats, Ints
+from cascade.evals.runs import Floats, Ints
 from cascade.policy import AnswerModel
 
 __all__ = [
@@ -62,16 +62,6 @@ class Labelled:
     weights: Floats
     slices: Mapping[str, Ints]
 
-    def take(self, keep: Bools) -> Labelled:
-        """The queries where `keep` is true."""
-        place = np.cumsum(keep) - 1
-        return Labelled(
-            self.x[keep],
-            self.y[keep],
-            self.weights[keep],
-            {name: place[rows[keep[rows]]] for name, rows in self.slices.items()},
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Fold:
@@ -91,83 +81,132 @@ def sigmoid(odds: Floats) -> Floats:
 def logistic(
     x: Floats, y: Floats, weights: Floats, ridge: Floats, offset: Floats | float = 0.0
 ) -> Floats:
-    """The weights that maximise the likelihood less half of `ridge` times their squares.
+    """The coefficients that maximise the likelihood less half of `ridge` times their squares.
 
-    Newton's method. `x` has its column of ones already; `offset` is added to the log-odds.
+    Newton's method, for several weightings of the same queries at once.
+
+    Args:
+        x: a row a query, with its column of ones already.
+        y: how right, 0 to 1.
+        weights: of each query, a row a weighting. The first serves the others as the start, so
+            they are found fastest where they differ little from it.
+        ridge: of each column.
+        offset: added to the log-odds; a row a weighting where they differ.
+
+    Returns:
+        A row of coefficients a weighting.
     """
-    found = np.zeros(x.shape[1], np.float64)
+    start = np.zeros((1, x.shape[1]))
+    first = offset[:1] if isinstance(offset, np.ndarray) else offset
+    found = _newton(x, y, weights[:1], ridge, first, start)
+    if len(weights) == 1:
+        return found
+    return _newton(x, y, weights, ridge, offset, np.repeat(found, len(weights), axis=0))
+
+
+def _newton(
+    x: Floats, y: Floats, weights: Floats, ridge: Floats, offset: Floats | float, start: Floats
+) -> Floats:
+    found = start
     for _ in range(_NEWTON_STEPS):
-        p = sigmoid(x @ found + offset)
+        p = sigmoid(found @ x.T + offset)
         curvature = weights * np.maximum(p * (1 - p), 1e-5)
-        slope = x.T @ (weights * (y - p)) - ridge * found
-        hessian = (x * curvature[:, None]).T @ x + np.diag(ridge)
-        step: Floats = np.asarray(np.linalg.solve(hessian, slope), np.float64)
-        found += np.clip(step, -4.0, 4.0)
-        if np.abs(step).max() < 1e-6:
+        slope = (weights * (y - p)) @ x - ridge * found
+        hessian = x.T @ (curvature[:, :, None] * x) + np.diag(ridge)
+        step: Floats = np.asarray(np.linalg.solve(hessian, slope[:, :, None])[:, :, 0], np.float64)
+        found = found + np.clip(step, -4.0, 4.0)
+        if np.abs(step).max() < 1e-3:  # the next would be of the order of its square
             break
     return found
 
 
-def fit_weights(data: Labelled, candidate: Candidate) -> dict[str, Floats]:
-    """Pooled weights under "", and those of each slice with labels enough. Constant first."""
+def fit_weights(data: Labelled, candidate: Candidate, kept: Floats) -> dict[str, Floats]:
+    """Coefficients pooled under "", and of each slice with labels enough; the constant first.
+
+    Args:
+        data: the tuning queries.
+        candidate: how to fit.
+        kept: 1 where a fit learns from a query, else 0; a row a fit, the first with all.
+
+    Returns:
+        By slice, a row of coefficients a fit.
+    """
     chosen = list(candidate.columns)
-    x = np.column_stack([np.ones(len(data.x)), data.x[:, chosen]])
+    x = _with_ones(data.x[:, chosen])
+    weights = kept * data.weights
     ridge = np.array([1e-3] + [candidate.ridge] * len(chosen))
-    pooled = logistic(x, data.y, data.weights, ridge)
+    pooled = logistic(x, data.y, weights, ridge)
     fitted = {"": pooled}
     held = np.array([_SLICE_RIDGE[0]] + [_SLICE_RIDGE[1]] * len(chosen))
     for name, rows in data.slices.items():
         if len(rows) >= MIN_SLICE and len(data.slices) > 1:
             own = x[rows]
-            deviation = logistic(own, data.y[rows], data.weights[rows], held, own @ pooled)
-            fitted[name] = pooled + deviation
+            fitted[name] = pooled + logistic(
+                own, data.y[rows], weights[:, rows], held, pooled @ own.T
+            )
     width = data.x.shape[1] + 1
     return {name: _spread_out(w, chosen, width) for name, w in fitted.items()}
 
 
 def _spread_out(weights: Floats, columns: Sequence[int], width: int) -> Floats:
     """Weights for every column; 0 for those that were not used."""
-    full: Floats = np.zeros(width)
-    full[0] = weights[0]
-    full[[c + 1 for c in columns]] = weights[1:]
+    full: Floats = np.zeros((len(weights), width))
+    full[:, [0, *(c + 1 for c in columns)]] = weights
     return full
 
 
 def predict(weights: Mapping[str, Floats], x: Floats, slices: Mapping[str, Ints]) -> Floats:
-    """Probabilities, before any curve."""
-    odds = weights[""][0] + x @ weights[""][1:]
+    """Probabilities of each fit, before any curve; a row a fit."""
+    odds = weights[""] @ _with_ones(x).T
     for name, rows in slices.items():
         if name in weights:
-            odds[rows] = weights[name][0] + x[rows] @ weights[name][1:]
+            odds[:, rows] = weights[name] @ _with_ones(x[rows]).T
     return sigmoid(odds)
 
 
+def _with_ones(x: Floats) -> Floats:
+    return np.column_stack([np.ones(len(x)), x])
+
+
 def fit_answer(data: Labelled, folds: Ints, candidates: Sequence[Candidate]) -> Fold:
-    """The model of the candidate with the least out-of-fold log loss.
+    """The mean of the candidates' models, each as likely as its out-of-fold predictions were.
+
+    Where one is plainly the best, it is all but that one; where several are as good, their mean
+    depends less on chance than any of them.
 
     Args:
         data: the tuning queries.
         folds: the fold of each.
         candidates: one at least.
     """
-    tried = [(_out_of_fold(data, folds, candidate), candidate) for candidate in candidates]
-    losses = [log_loss(p, data.y, data.weights) for p, _ in tried]
-    out_of_fold, best = tried[losses.index(min(losses))]
-    weights = fit_weights(data, best)
+    kept = np.ones((int(folds.max()) + 2, len(folds)))
+    kept[folds + 1, np.arange(len(folds))] = 0.0
+    fits = [fit_weights(data, candidate, kept) for candidate in candidates]
+    shares = _shares(
+        [log_loss(_held_out(fit, data, folds), data.y, data.weights) for fit in fits], data
+    )
+    weights = {name: np.tensordot(shares, [fit[name] for fit in fits], 1) for name in fits[0]}
+    out_of_fold = _held_out(weights, data, folds)
     curve: list[list[float]] = []
     if len(data.y) >= ISOTONIC_FROM:
         curve, out_of_fold = _corrected(out_of_fold, data, folds)
-    return Fold(AnswerModel({k: w.tolist() for k, w in weights.items()}, curve), out_of_fold)
+    return Fold(
+        AnswerModel({name: w[0].tolist() for name, w in weights.items()}, curve), out_of_fold
+    )
 
 
-def _out_of_fold(data: Labelled, folds: Ints, candidate: Candidate) -> Floats:
-    out: Floats = np.zeros(len(data.y))
-    for fold in range(int(folds.max()) + 1):
-        held = folds == fold
-        weights = fit_weights(data.take(~held), candidate)
-        test = data.take(held)
-        out[held] = predict(weights, test.x, test.slices)
-    return out
+def _held_out(fits: Mapping[str, Floats], data: Labelled, folds: Ints) -> Floats:
+    """For each query the probability by the fit that did not learn from it."""
+    found: Floats = predict(fits, data.x, data.slices)[folds + 1, np.arange(len(folds))]
+    return found
+
+
+def _shares(losses: Sequence[float], data: Labelled) -> Floats:
+    """Each candidate's share of the mean, in proportion to its likelihood out of fold."""
+    behind = (np.array(losses) - min(losses)) * len(data.y)
+    shares: Floats = np.exp(-behind)
+    shares /= shares.sum()
+    return shares
 
 
 def _corrected(p: Floats, data: Labelled, folds: Ints) -> tuple[list[list[float]], Floats]:
