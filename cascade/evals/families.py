@@ -9,9 +9,10 @@ from typing import Final, Protocol
 import numpy as np
 
 from cascade.evals.answers import fit_answers, folds_of
+from cascade.evals.frontier import Point, hull, quality_at
 from cascade.evals.induction import induced, own_slices
 from cascade.evals.ladders import fit_ladders
-from cascade.evals.replay import replay
+from cascade.evals.replay import Known, replay
 from cascade.evals.runs import Floats, Ints, Runs
 from cascade.policy import Policy
 
@@ -26,6 +27,8 @@ __all__ = [
     "useful_tiers",
 ]
 
+MOST_TIERS: Final = 6
+"""How many tiers policies are made of at most: states grow with the cube of it."""
 PRICES: Final = 48
 """How many prices are tried."""
 _DEAREST, _CHEAPEST = 4.0, 0.01  # in probability per the strong tier's mean cost
@@ -82,8 +85,9 @@ def useful_tiers(runs: Runs, strong: str) -> tuple[str, ...]:
     """The tiers by rising cost, without those that another one plainly beats at their own price.
 
     Fewer states to choose from are fewer to choose wrongly. A tier goes when one that costs no
-    more is better by two standard errors, and in no slice with queries enough is worse. The
-    strong tier stays.
+    more is better by two standard errors, and in no slice with queries enough is worse. Of more
+    than `MOST_TIERS`, those are left that fall least short of the best random mixture of single
+    tiers at their own cost. The strong tier stays.
     """
     cost = np.average(runs.cost_usd, axis=0, weights=runs.weights)
     order = sorted(runs.tiers, key=lambda tier: float(cost[runs.column(tier)]))
@@ -97,7 +101,16 @@ def useful_tiers(runs: Runs, strong: str) -> tuple[str, ...]:
         ]
         if tier == strong or not any(_beats(runs, other, mine) for other in rivals):
             kept.append(tier)
-    return tuple(kept)
+    nearest = sorted(kept, key=lambda tier: (tier != strong, _short(runs, cost, tier)))
+    return tuple(tier for tier in kept if tier in nearest[:MOST_TIERS])
+
+
+def _short(runs: Runs, cost: Floats, tier: str) -> float:
+    """How much accuracy a tier lacks against a mixture of tiers that costs as much."""
+    quality = np.average(runs.correct, axis=0, weights=runs.weights)
+    points = [Point(*pair) for pair in zip(cost.tolist(), quality.tolist(), strict=True)]
+    own = points[runs.column(tier)]
+    return (quality_at(hull(points), own.cost) or 0.0) - own.quality
 
 
 def _beats(runs: Runs, one: int, other: int) -> bool:
@@ -156,11 +169,12 @@ def _cross_validated(
         train = runs.take(np.flatnonzero(outer != fold))
         test = runs.take(held)
         fitted = families(train, ladder, prices, folds_of(train, folds, seed + 1))
+        known = Known()
         for name, family in fitted.items():
             empty = np.zeros((len(runs), len(prices)))
             curve = curves.setdefault(name, Curve(empty, empty.copy()))
             for i in range(len(prices)):
-                outcomes = replay(family.policy(i), test)
+                outcomes = replay(family.policy(i), test, known=known)
                 curve.correct[held, i] = outcomes.correct
                 curve.cost_usd[held, i] = outcomes.cost_usd
     return curves

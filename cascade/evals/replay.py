@@ -17,7 +17,7 @@ from cascade.evals.features import matrix
 from cascade.evals.runs import Bools, Floats, Ints, Runs
 from cascade.policy import HINGES, AnswerModel, Policy, StateModel, Weights
 
-__all__ = ["Outcomes", "basis_matrix", "check_fits", "groups", "replay", "single"]
+__all__ = ["Known", "Outcomes", "basis_matrix", "check_fits", "groups", "replay", "single"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,21 @@ def groups(names: Sequence[str]) -> dict[str, Ints]:
     return {str(name): np.flatnonzero(inverse == i) for i, name in enumerate(found)}
 
 
-def replay(policy: Policy, runs: Runs, budget_s: float | None = None) -> Outcomes:
+class Known:
+    """Probabilities worked out for one set of runs, for all policies that share their models."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[AnswerModel, Floats]] = {}
+
+    def of(self, model: AnswerModel, queries: int) -> Floats:
+        """A number a query, to be filled in; NaN is not worked out yet."""
+        # The model is kept with it, so that no other takes its place in memory and its number.
+        return self._found.setdefault(id(model), (model, np.full(queries, np.nan)))[1]
+
+
+def replay(
+    policy: Policy, runs: Runs, budget_s: float | None = None, *, known: Known | None = None
+) -> Outcomes:
     """Every query through the policy.
 
     Args:
@@ -72,6 +86,7 @@ def replay(policy: Policy, runs: Runs, budget_s: float | None = None) -> Outcome
         budget_s: the seconds that a query may take, by the recorded latencies. A tier that is
             still at work then is cut off: it is paid, and the best answer before it is returned;
             there is none, and the query counts as wrong, where it was the first. None: no limit.
+        known: what other policies over the same runs have worked out. None: nothing.
 
     Raises:
         ConfigError: the runs lack a tier or a signal of the policy, or the latencies that a
@@ -80,7 +95,7 @@ def replay(policy: Policy, runs: Runs, budget_s: float | None = None) -> Outcome
     check_fits(policy, runs)
     if budget_s is not None and np.isnan(runs.latency_s).any():
         raise ConfigError("a budget needs the latency of every run; some lack latency_ms")
-    return _Replay(policy, runs, np.inf if budget_s is None else budget_s).run()
+    return _Replay(policy, runs, np.inf if budget_s is None else budget_s, known or Known()).run()
 
 
 def single(runs: Runs, tier: str) -> Outcomes:
@@ -100,8 +115,9 @@ def single(runs: Runs, tier: str) -> Outcomes:
 class _Replay:
     """One policy over one set of runs."""
 
-    def __init__(self, policy: Policy, runs: Runs, budget_s: float) -> None:
+    def __init__(self, policy: Policy, runs: Runs, budget_s: float, known: Known) -> None:
         self.budget_s = budget_s
+        self.known = known
         self.elapsed_s = np.zeros(len(runs))
         self.policy = policy
         self.runs = runs
@@ -164,14 +180,14 @@ class _Replay:
         return {tier: left for tier, left in going.items() if len(left)}
 
     def _probabilities(self, state: StateModel, rows: Ints) -> Floats:
-        part = self.runs.take_columns(rows)
-        x = matrix(part, state.features, self.policy.signals)
-        columns: list[Floats] = []
-        for tier, model in state.answers.items():
-            p = self._calibrated(model, x, rows)
-            failed = self.runs.schema_ok[rows, self.runs.column(tier)] == 0
-            columns.append(np.where(failed, 0.0, p))
-        return np.stack(columns, axis=1)
+        found = [self.known.of(model, len(self.runs)) for model in state.answers.values()]
+        missing = rows[np.isnan([values[rows] for values in found]).any(axis=0)]
+        if len(missing):
+            x = matrix(self.runs.take_columns(missing), state.features, self.policy.signals)
+            for values, (tier, model) in zip(found, state.answers.items(), strict=True):
+                failed = self.runs.schema_ok[missing, self.runs.column(tier)] == 0
+                values[missing] = np.where(failed, 0.0, self._calibrated(model, x, missing))
+        return np.stack([values[rows] for values in found], axis=1)
 
     def _calibrated(self, model: AnswerModel, x: Floats, rows: Ints) -> Floats:
         odds = self._weighed(model.weights, np.column_stack([np.ones(len(x)), x]), rows)

@@ -14,7 +14,7 @@ from cascade.evals.answers import folds_of
 from cascade.evals.explicit import ladder_policy, read_thresholds
 from cascade.evals.families import PRICES, Ladder, families, price_grid
 from cascade.evals.measures import figures
-from cascade.evals.replay import replay, single
+from cascade.evals.replay import Known, replay, single
 from cascade.evals.runs import Runs
 from cascade.policy import Observation, Policy
 from tests.evals.recorded import made_up
@@ -72,6 +72,16 @@ def test_a_replay_decides_as_the_policy_does_query_by_query(
 def test_policies_of_all_prices_differ_in_what_they_ask(policies: list[Policy], runs: Runs) -> None:
     asks = {float(replay(policy, runs).asked.sum()) for policy in policies}
     assert len(asks) > 10
+
+
+def test_what_policies_share_is_worked_out_once_and_changes_nothing(
+    policies: list[Policy], runs: Runs
+) -> None:
+    known = Known()
+    for policy in policies[:: PRICES // 4]:
+        shared, alone = replay(policy, runs, known=known), replay(policy, runs)
+        assert (shared.tier == alone.tier).all()
+        assert (shared.asked == alone.asked).all()
 
 
 def test_a_policy_survives_its_file(policies: list[Policy], runs: Runs) -> None:
