@@ -47,6 +47,8 @@ FORMAT: Final = "cascade-policy"
 VERSION: Final = 1
 CLOSEST: Final = 1e-4
 """How near to 0 and 1 a probability counts, so that its logit stays finite."""
+FAR_OFF: Final = 1e9
+"""What an infinite number counts as."""
 FARTHEST: Final = 6.0
 """How many standard deviations from the mean a feature counts at most."""
 HINGES: Final = (0.6, 0.8, 0.9)
@@ -144,7 +146,7 @@ class Feature:
 
 def _formed(form: Form, value: float, scale: Scale) -> float:
     if form == "number":
-        return min(max(value, -1e9), 1e9)
+        return min(max(value, -FAR_OFF), FAR_OFF)
     probability = math.exp(min(value, 0.0)) if scale == "logprob" else min(max(value, 0.0), 1.0)
     if form == "probability":
         return probability

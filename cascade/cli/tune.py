@@ -93,7 +93,7 @@ def tune(
     repeats
         Of the cross-validation, over other folds. Left out: 3, or 1 from 3,000 queries on.
     margin
-        Standard errors of the cross-validated accuracy to stay above the target.
+        Standard errors of the cross-validated difference to stay above the target.
     seed
         Of the folds and the bootstrap.
     created_at

@@ -11,9 +11,8 @@ from itertools import combinations, permutations
 
 import numpy as np
 
-from cascade.errors import ConfigError
 from cascade.evals.runs import Floats, Runs
-from cascade.policy import CLOSEST, FARTHEST, Feature, Scale
+from cascade.policy import CLOSEST, FAR_OFF, FARTHEST, Feature, Scale
 
 __all__ = ["features_of", "matrix", "scales_of"]
 
@@ -22,9 +21,6 @@ def scales_of(runs: Runs) -> dict[str, Scale]:
     """How each signal is scaled, by the values it takes.
 
     Never above 0: a log-probability. Within 0..1: a probability. Anything else: a number.
-
-    Raises:
-        ConfigError: a signal is minus or plus infinity without being a log-probability.
     """
     scales: dict[str, Scale] = {}
     for name, values in runs.signals.items():
@@ -33,10 +29,6 @@ def scales_of(runs: Runs) -> dict[str, Scale]:
             scales[name] = "logprob"
         elif known.size and known.min() >= 0 and known.max() <= 1:
             scales[name] = "probability"
-        elif np.isinf(known).any():
-            raise ConfigError(
-                f"the signal {name!r} is infinite for some query, and not a log-probability"
-            )
         else:
             scales[name] = "number"
     return scales
@@ -70,7 +62,7 @@ def features_of(runs: Runs, state: Sequence[str], scales: Mapping[str, Scale]) -
 def _standard(runs: Runs, feature: Feature, scales: Mapping[str, Scale]) -> Feature | None:
     """With the runs' mean and spread. None: it is the same for every query."""
     raw = _raw(runs, feature, scales)
-    known = raw[~np.isnan(raw)]
+    known = raw[np.abs(raw) < FAR_OFF]  # an infinite number is far from all others, no more
     if not known.size or known.std() < 1e-9:
         return None
     return replace(feature, mean=float(known.mean()), spread=float(known.std()))
@@ -115,7 +107,7 @@ def _raw(runs: Runs, feature: Feature, scales: Mapping[str, Scale]) -> Floats:
         missing: Floats = np.isnan(values).astype(float)
         return missing
     if feature.form == "number":
-        numbers: Floats = np.clip(values, -1e9, 1e9)
+        numbers: Floats = np.clip(values, -FAR_OFF, FAR_OFF)
         return numbers
     return _probability(values, scales[feature.signal], logit=feature.form == "logit")
 

@@ -27,6 +27,7 @@ from cascade.policy import AnswerModel, Policy, StateModel
 __all__ = ["Chosen", "Settings", "alone", "cheapest", "evidence_of", "tune"]
 
 MIN_QUERIES: Final = 50
+MIN_CLUSTERS: Final = 10
 FEW_QUERIES: Final = 200
 """Queries below which a word of caution goes with the policy."""
 FIRM_QUERIES: Final = 3_000
@@ -49,7 +50,8 @@ class Settings:
         max_asks: how many tiers one query may ask.
         folds: of the cross-validation. None: 5, or 3 from 20,000 queries on.
         repeats: of the cross-validation, over other folds. None: 3, or 1 from 3,000 queries on.
-        margin: how many standard errors of the cross-validated accuracy to stay above the target.
+        margin: how many standard errors to stay above the target, those of the cross-validated
+            difference from the strong tier.
         seed: of the folds and the bootstrap.
         created_at: the date on the policy's card, in the caller's words. "": none.
     """
@@ -94,7 +96,7 @@ def tune(runs: Runs, strong: str, settings: Settings) -> Policy:
     makes that more. Where nothing else meets it, the policy is the strong tier alone.
 
     Raises:
-        ConfigError: there are too few queries to tune on, or no tier of that name.
+        ConfigError: there are too few queries to tune on, no tier of that name, or nothing to save.
     """
     if len(runs) < MIN_QUERIES:
         raise ConfigError(
@@ -103,7 +105,19 @@ def tune(runs: Runs, strong: str, settings: Settings) -> Policy:
         )
     if strong not in runs.tiers:
         raise ConfigError(f"the strong tier {strong!r} is none of {', '.join(runs.tiers)}")
+    if runs.clusters is not None and (count := len(set(runs.clusters.tolist()))) < MIN_CLUSTERS:
+        raise ConfigError(
+            f"the queries come from {count} clusters, and cross-validation needs {MIN_CLUSTERS} at "
+            "the least: record more of them, or leave out the field `cluster`"
+        )
+    if not runs.weights.any():
+        raise ConfigError("every query has the weight 0; give those that count a weight above it")
     cost = np.average(runs.cost_usd, axis=0, weights=runs.weights)
+    if not cost[runs.column(strong)]:
+        raise ConfigError(
+            f"the strong tier {strong} costs nothing in these runs, so nothing can be saved: "
+            "record cost_usd, or name another by --strong"
+        )
     ladder = Ladder(useful_tiers(runs, strong), strong, settings.max_asks)
     prices = price_grid(float(cost[runs.column(strong)]))
     folds = settings.folds_for(len(runs))
@@ -129,23 +143,20 @@ def cheapest(runs: Runs, curves: Mapping[str, Curve], strong: str, settings: Set
     """The cheapest policy that reaches the target, single tiers included."""
     w = runs.weights / runs.weights.sum()
     column = runs.column(strong)
-    needed = settings.target * float(w @ runs.correct[:, column])
+    needed = settings.target * runs.correct[:, column]
     found = [Chosen(SINGLE, 0, strong, float(w @ runs.cost_usd[:, column]))]
     for i, tier in enumerate(runs.tiers):
-        if _enough(w @ runs.correct[:, i], runs.correct[:, i], w, settings.margin) >= needed:
+        margin = settings.margin * _standard_error(runs.correct[:, i] - needed, w)
+        if w @ (runs.correct[:, i] - needed) >= margin:
             found.append(Chosen(SINGLE, 0, tier, float(w @ runs.cost_usd[:, i])))
     for name, curve in curves.items():
         quality, cost = curve.quality(w), curve.cost(w)
         for i in range(len(quality)):
-            if _enough(quality[i], curve.correct[:, i], w, settings.margin) >= needed:
+            margin = settings.margin * _standard_error(curve.correct[:, i] - needed, w)
+            if quality[i] - w @ needed >= margin:
                 found.append(Chosen(name, i, "", float(cost[i])))
                 break
     return min(found, key=lambda one: one.cost_usd)
-
-
-def _enough(mean: float, values: Floats, w: Floats, margin: float) -> float:
-    """The mean less the margin's standard errors."""
-    return float(mean) - margin * _standard_error(values, w)
 
 
 def _standard_error(values: Floats, w: Floats) -> float:

@@ -8,10 +8,10 @@ import pytest
 
 from cascade.errors import ConfigError
 from cascade.evals.card import card
-from cascade.evals.families import rising, useful_tiers
+from cascade.evals.families import MOST_TIERS, rising, useful_tiers
 from cascade.evals.measures import figures
 from cascade.evals.replay import replay
-from cascade.evals.runs import Runs
+from cascade.evals.runs import Floats, Runs
 from cascade.evals.tune import Settings, tune
 from cascade.policy import Policy
 from tests.evals.recorded import made_up
@@ -98,6 +98,39 @@ def test_too_few_queries_are_refused_and_few_are_cautioned(tmp_path: Path) -> No
     assert "90 queries are few" in card(policy)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"weights": np.zeros(100)}, "every query has the weight 0"),
+        ({"cost_usd": np.zeros((100, 3))}, "large costs nothing in these runs"),
+        ({"clusters": np.arange(100) % 9}, "come from 9 clusters, and cross-validation needs 10"),
+    ],
+)
+def test_runs_that_nothing_can_be_learned_from_are_refused(
+    runs: Runs, change: dict[str, Floats], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        tune(replace(runs.take(np.arange(100)), **change), "large", QUICK)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("change", ["no signals", "all right", "constant", "graded", "infinite"])
+def test_odd_runs_are_tuned_on(runs: Runs, change: str) -> None:
+    odd = runs.take(np.arange(150))
+    sure = odd.signals["sure"]
+    changed = {
+        "no signals": {"signals": {}},
+        "all right": {"correct": np.ones_like(odd.correct)},
+        "constant": {"signals": {"sure": np.full_like(sure, 0.7)}},
+        "graded": {"correct": np.round(0.2 + 0.6 * odd.correct, 1)},
+        "infinite": {"signals": {"sure": np.where(sure < 0.3, -np.inf, 10 * sure)}},
+    }[change]
+    odd = replace(odd, **changed)  # type: ignore[arg-type]
+    policy = tune(odd, "large", QUICK)
+    found = figures(odd, replay(policy, odd), "large")
+    assert found["quality_vs_strong"] > 0.9
+    assert found["relative_cost"] <= 1.3
+
+
 def test_an_unknown_strong_tier_is_refused(runs: Runs) -> None:
     with pytest.raises(ConfigError, match="'huge' is none of small, medium, large"):
         tune(runs, "huge", QUICK)
@@ -108,6 +141,16 @@ def test_a_tier_that_another_beats_at_its_own_price_is_left_out(tmp_path: Path) 
     runs = made_up(tmp_path, 400, tiers=tiers)
     assert useful_tiers(runs, "large") == ("small", "large")
     assert "poor" in useful_tiers(runs, "poor")
+
+
+def test_of_many_tiers_those_nearest_to_a_mixture_are_left(tmp_path: Path) -> None:
+    tiers = {f"tier {i}": (0.3 * i - (i == 4), 0.001 * 2.0**i) for i in range(9)}
+    runs = made_up(tmp_path, 150, tiers=tiers)
+    kept = useful_tiers(runs, "tier 4")
+    assert len(kept) == MOST_TIERS
+    assert "tier 4" in kept
+    assert list(kept) == sorted(kept)
+    assert "tier 4" not in useful_tiers(runs, "tier 8")
 
 
 def test_clusters_stay_together_and_widen_the_intervals(runs: Runs, policy: Policy) -> None:
