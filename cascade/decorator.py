@@ -143,7 +143,9 @@ class Cascade:
             spend.check_near_last(self.tiers)
         check_thresholds("the cascade", thresholds, self.tiers, self.validators)
 
-        in_force = self._policy_in_force(policy, clock)
+        by_path = {path_name: path.declared() for path_name, path in self.paths.items()}
+        reader = Reader(name, signals, by_path, request_from)
+        in_force = self._policy_in_force(policy, clock, reader, router)
         weighed = weighed_by(in_force, self.validators)
         watchers = Observers(as_observers(observers))
         self._shutdown = Shutdown()
@@ -183,12 +185,21 @@ class Cascade:
             return rung_for(tier, judges, (thresholds, own), latencies[tier.name], weighed)
 
         plans = RoutePlans(self.tiers, {one: self.plan(one) for one in (None, *self.paths)}, rung)
-        by_path = {path_name: path.declared() for path_name, path in self.paths.items()}
-        reader = Reader(name, signals, by_path, request_from)
-        self.routes = Routes(plans, self.rules, checked_floors(floors), router, reader)
+        self.routes = Routes(
+            plans,
+            self.rules,
+            checked_floors(floors),
+            router,
+            reader,
+            reads_text=in_force is not None and in_force.current().router is not None,
+        )
 
     def _policy_in_force(
-        self, policy: Policy | str | PathLike[str] | None, clock: Callable[[], float]
+        self,
+        policy: Policy | str | PathLike[str] | None,
+        clock: Callable[[], float],
+        reader: Reader,
+        router: Router | None,
     ) -> PolicySource | None:
         """Where the policy comes from. None: there is none."""
         if policy is None:
@@ -196,9 +207,14 @@ class Cascade:
 
         def check(found: Policy) -> None:
             check_policy(found, self.tiers, self.validators, self.name)
+            if found.router is not None and router is not None:
+                raise ConfigError("the policy has a router of its own; leave out router")
+
+        def text_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+            return reader.said(args, kwargs).text
 
         source = FilePath(policy) if isinstance(policy, str | PathLike) else policy
-        return PolicySource(source, check, clock)
+        return PolicySource(source, check, clock, text_of)
 
     @classmethod
     def from_config(cls, file: str | PathLike[str], name: str | None = None) -> Cascade:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cascade.attempt import Run, attempt_rung
 from cascade.decision import ACCEPT, EXHAUSTED, OUT_OF_MONEY, OUT_OF_TIME
@@ -22,6 +22,9 @@ from cascade.policy import Decision, Observation, Policy
 from cascade.tier import Tier
 from cascade.types import UNSET, Attempt, Verdict
 from cascade.validation import Validator
+
+if TYPE_CHECKING:
+    from cascade.learn.router import LearnedRouter
 
 __all__ = [
     "PolicySource",
@@ -49,27 +52,38 @@ class PolicySource:
         policy: the policy, or its file.
         check: raises ConfigError when a policy does not fit the cascade.
         clock: seconds, from any start.
+        text_of: the text of a call, from its arguments, for a policy that begins by it.
 
     Raises:
         ConfigError: the policy cannot be read, or does not fit the cascade.
     """
 
-    __slots__ = ("_check", "_clock", "_file", "_look_at_s", "_policy", "_stamp", "version")
+    __slots__ = (
+        "_check",
+        "_clock",
+        "_file",
+        "_look_at_s",
+        "_policy",
+        "_router",
+        "_stamp",
+        "_text_of",
+        "version",
+    )
 
     def __init__(
         self,
         policy: Policy | FilePath,
         check: Callable[[Policy], None],
         clock: Callable[[], float],
+        text_of: Callable[[tuple[Any, ...], Mapping[str, Any]], str],
     ) -> None:
         self._check = check
         self._clock = clock
+        self._text_of = text_of
         self._file = policy if isinstance(policy, FilePath) else None
         self._look_at_s = clock() + RELOAD_S
         self._stamp = self._stamp_now()
-        self._policy = Policy.load(policy) if isinstance(policy, FilePath) else policy
-        check(self._policy)
-        self.version = self._policy.sha256()[:12]
+        self._put_in_force(Policy.load(policy) if isinstance(policy, FilePath) else policy)
 
     def current(self) -> Policy:
         """The policy for a call that starts now."""
@@ -81,18 +95,29 @@ class PolicySource:
                 self._reload(self._file)
         return self._policy
 
+    def chances(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[float] | None:
+        """What the router of the current policy says of a call. None: it has none, or abstains."""
+        return None if self._router is None else self._router.chances(self._text_of(args, kwargs))
+
     def fall_back(self, policy: Policy) -> None:
-        """Put another policy in force, until the file of this one changes."""
-        self._policy, self.version = policy, policy.sha256()[:12]
+        """Put another policy in force, until the file of this one changes.
+
+        Raises:
+            ConfigError: it does not fit the cascade.
+        """
+        self._put_in_force(policy)
+
+    def _put_in_force(self, policy: Policy) -> None:
+        """Raises ConfigError when it does not fit; what was in force then stays."""
+        self._check(policy)
+        router = _router_of(policy)
+        self._policy, self._router, self.version = policy, router, policy.sha256()[:12]
 
     def _reload(self, file: FilePath) -> None:
         try:
-            policy = Policy.load(file)
-            self._check(policy)
+            self._put_in_force(Policy.load(file))
         except ConfigError as error:
             warn("policy_refused", file=file.name, error=str(error))
-            return
-        self._policy, self.version = policy, policy.sha256()[:12]
 
     def _stamp_now(self) -> tuple[int, int] | None:
         if self._file is None:
@@ -102,6 +127,16 @@ class PolicySource:
         except OSError:
             return None  # told when it is read
         return found.st_mtime_ns, found.st_size
+
+
+def _router_of(policy: Policy) -> LearnedRouter | None:
+    """The router that is the policy's tier 0. Raises ConfigError when it is none."""
+    if policy.router is None:
+        return None
+    from cascade.learn.model import checked
+    from cascade.learn.router import LearnedRouter
+
+    return LearnedRouter(checked(policy.router, "the policy's router"))
 
 
 def check_policy(
@@ -191,6 +226,8 @@ class _Climb:
         self._places = {rung.tier.name: place for place, rung in enumerate(run.plan.rungs)}
         slice_ = run.labels.signals.get(policy.slice_by or "")
         self._slice = "" if slice_ is None else str(slice_)
+        source = run.plan.policy
+        self._chances = None if source is None else source.chances(run.args, run.kwargs)
         self.seen: dict[str, Observation] = {}
         self.answered: dict[str, Attempt] = {}
         self.asked: set[int] = set()
@@ -220,7 +257,7 @@ class _Climb:
         """None: the policy was not tuned for the tiers that answered."""
         if self.seen and ">".join(self.seen) not in self._policy.states:
             return None
-        return self._policy.decide(self.seen, self._slice)
+        return self._policy.decide(self.seen, self._slice, self._chances)
 
     def _next(self, decision: Decision | None) -> int | None:
         """The place to ask next. None: nothing is left to ask."""

@@ -34,6 +34,7 @@ __all__ = [
     "Policy",
     "StateModel",
     "basis",
+    "log_odds",
 ]
 
 Form: TypeAlias = Literal[
@@ -150,6 +151,11 @@ def _formed(form: Form, value: float, scale: Scale) -> float:
     probability = math.exp(min(value, 0.0)) if scale == "logprob" else min(max(value, 0.0), 1.0)
     if form == "probability":
         return probability
+    return log_odds(probability)
+
+
+def log_odds(probability: float) -> float:
+    """Of a probability, which counts as no nearer to 0 or 1 than `CLOSEST`."""
     held = min(max(probability, CLOSEST), 1 - CLOSEST)
     return math.log(held / (1 - held))
 
@@ -251,6 +257,11 @@ class Policy:
         slice_by: the column of the runs that names a query's slice. None: there is one slice.
         price: how much probability of being right one USD has to buy.
         start: the first tier to ask, by slice; "" for any other slice.
+        begin: where a learned router is tier 0, what beginning with each tier is worth, less what
+            all of it costs at that price: by tier, weights of 1 and of the log-odds that the
+            router gives each of its tiers. Empty: `start` decides, as it does for a text on which
+            the router abstains.
+        router: that router, as `cascade learn` stores one. None: there is none.
         mean_cost_usd: of each tier on the tuning queries.
         states: by the asked tiers, joined by ">".
         evidence: what the policy was tuned on and what it promises, for its card.
@@ -265,19 +276,28 @@ class Policy:
     mean_cost_usd: Mapping[str, float]
     states: Mapping[str, StateModel]
     evidence: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    begin: Mapping[str, Weights] = field(default_factory=dict[str, Weights])
+    router: Mapping[str, Any] | None = None
 
-    def decide(self, seen: Mapping[str, Observation], slice_: str = "") -> Decision:
+    def decide(
+        self,
+        seen: Mapping[str, Observation],
+        slice_: str = "",
+        chances: Sequence[float] | None = None,
+    ) -> Decision:
         """Accept an answer, or ask a tier.
 
         Args:
             seen: what each tier asked so far showed, in the order in which they were asked.
             slice_: the query's slice; one that tuning has not seen is served by the pooled model.
+            chances: what the policy's router says of the text: for each of its tiers, the
+                probability of being right. None: there is no router, or it abstains.
 
         Raises:
             ConfigError: the policy never asks these tiers in this order.
         """
         if not seen:
-            return Decision("ask", self.start.get(slice_) or self.start[""])
+            return Decision("ask", self._first(slice_, chances))
         name = ">".join(seen)
         state = self.states.get(name)
         if state is None:
@@ -301,6 +321,17 @@ class Policy:
             return Decision("accept", asked[best], values[best])
         return Decision("ask", chosen, values[best])
 
+    def _first(self, slice_: str, chances: Sequence[float] | None) -> str:
+        if chances is None or not self.begin:
+            return self.start.get(slice_) or self.start[""]
+        terms = [1.0, *map(log_odds, chances)]
+
+        def worth(tier: str) -> float:
+            weights = self.begin[tier].get(slice_) or self.begin[tier][""]
+            return round(sum(w * term for w, term in zip(weights, terms, strict=True)), 9)
+
+        return max(self.begin, key=worth)  # of equals the first, which is the cheapest
+
     def _probabilities(
         self, state: StateModel, seen: Mapping[str, Observation], slice_: str
     ) -> dict[str, float]:
@@ -317,7 +348,13 @@ class Policy:
 
     def to_json(self) -> str:
         """The policy file's text."""
-        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1) + "\n"
+        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        router = content.pop("router")
+        text = json.dumps(content, indent=1)
+        if router is None:
+            return text + "\n"
+        # On one line: it has a number for every word it knows.
+        return f'{text[:-2]},\n "router": {json.dumps(router)}\n}}\n'
 
     @classmethod
     def from_json(cls, text: str, name: str = "the policy") -> Policy:

@@ -49,6 +49,7 @@ class Routes:
         floors: by stakes, the lowest tier they allow.
         router: chooses the first rung where no rule fixed one. None: the path's.
         reader: reads the signals.
+        reads_text: whether a policy looks at what calls say, beside rules and router.
 
     Raises:
         ConfigError: a rule or a floor does not fit the ladder or the paths.
@@ -61,6 +62,8 @@ class Routes:
         floors: Mapping[str, str],
         router: Router | None,
         reader: Reader,
+        *,
+        reads_text: bool = False,
     ) -> None:
         self.rules = tuple(rules)
         self.floors = dict(floors)
@@ -69,11 +72,11 @@ class Routes:
         self.plans = plans
         self.floor_at = self._checked_floors()
         self._has_told = False
-        self._check_effect()
+        self._check_effect(reads_text=reads_text)
         self._check_rules()
         self.is_needed = bool(self.rules or floors or router or any(reader.by_path.values()))
 
-    def _check_effect(self) -> None:
+    def _check_effect(self, *, reads_text: bool) -> None:
         """Refuse options that could never do anything."""
         if isinstance(self.router, type) or not isinstance(self.router, Router | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(
@@ -84,7 +87,7 @@ class Routes:
             return
         for option, given in (
             ("signals", self.reader.functions),
-            ("request_from", self.reader.request_from),
+            ("request_from", self.reader.request_from and not reads_text),
         ):
             if given:
                 raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 from cascade.budget import LatencySketch
 from cascade.errors import ConfigError, did_you_mean
@@ -147,6 +147,10 @@ class PolicyInForce(Protocol):
 
     def current(self) -> Policy:
         """The policy for a call that starts now."""
+        ...
+
+    def chances(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[float] | None:
+        """What the router of that policy says of a call. None: it has none, or abstains."""
         ...
 
     def fall_back(self, policy: Policy) -> None:

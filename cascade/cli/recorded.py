@@ -48,8 +48,12 @@ def read(
     tiers: Sequence[str],
     signals: Sequence[str] | None,
     slice_by: str | None,
+    prompts: Sequence[Path] = (),
 ) -> Runs:
     """The runs, with a word on stderr about what was left out.
+
+    Args:
+        prompts: files with what each query says. Empty: it is not known.
 
     Raises:
         ConfigError: there is no file, or the files do not hold what is asked for.
@@ -59,8 +63,13 @@ def read(
     if not paths:
         raise ConfigError("give one file of recorded runs or more; `--help` shows an example")
     runs = read_runs(paths, tiers=tiers, signals=signals, where=filters.where(), slice_by=slice_by)
+    if prompts:
+        from cascade.evals.tier_zero import with_texts
+
+        runs = with_texts(runs, prompts)
     if runs.dropped:
-        say(f"{runs.dropped} queries left out: not every tier has run them")
+        lacking = "not every tier has run them" + (", or their prompt is not there" * bool(prompts))
+        say(f"{runs.dropped} queries left out: {lacking}")
     if runs.duplicates:
         say(f"{runs.duplicates} lines were replaced by later lines of the same query and tier")
     return runs

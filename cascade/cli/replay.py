@@ -29,6 +29,7 @@ def replay(
     policy: Annotated[Path | None, Parameter(name=["--policy", "-p"])] = None,
     ladder: str | None = None,
     threshold: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    prompts: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
     budget: Annotated[float | None, Parameter(name=["--budget-s", "--budget"])] = None,
     seed: int = 0,
     filters: Filters = _FILTERS,
@@ -55,6 +56,8 @@ def replay(
         Tiers separated by commas, to try instead of a policy.
     threshold
         signal=0.9 for every rung of --ladder but the last, or tier:signal=0.9 for one.
+    prompts
+        Files with the prompts, as for `cascade tune`, for a policy that begins by them.
     budget
         Seconds that a query may take, by the recorded latencies.
     seed
@@ -64,13 +67,15 @@ def replay(
     check_seconds("--budget-s", budget)
     if (policy is None) == (ladder is None):
         raise ConfigError("give either --policy FILE or --ladder small,large")
+    if prompts and policy is None:
+        raise ConfigError("--prompts goes with --policy; a ladder by hand reads no text")
     if threshold and ladder is None:
         raise ConfigError("--threshold goes with --ladder; a policy has its own")
     from cascade.evals.measures import figures
     from cascade.evals.replay import replay as replayed
 
     if policy is not None:
-        chosen, recorded = _by_policy(runs, policy, filters)
+        chosen, recorded = _by_policy(runs, policy, prompts, filters)
     else:
         chosen, recorded = _by_ladder(runs, listed(ladder or ""), threshold, filters)
     found = figures(recorded, replayed(chosen, recorded, budget), chosen.strong, seed)
@@ -79,11 +84,23 @@ def replay(
     return ExitCode.OK
 
 
-def _by_policy(runs: Sequence[Path], file: Path, filters: Filters) -> tuple[Policy, Runs]:
+def _by_policy(
+    runs: Sequence[Path], file: Path, prompts: Sequence[Path], filters: Filters
+) -> tuple[Policy, Runs]:
     policy = Policy.load(file)
-    signals = tuple(policy.signals)
-    by = policy.slice_by
-    return policy, read(runs, filters, tiers=policy.tiers, signals=signals, slice_by=by)
+    if policy.router is None and prompts:
+        raise ConfigError(f"--prompts has no effect: {file} holds no router that reads them")
+    if policy.router is not None and not prompts:
+        raise ConfigError(f"{file} begins by what a request says; give the prompts in --prompts")
+    recorded = read(
+        runs,
+        filters,
+        tiers=policy.tiers,
+        signals=tuple(policy.signals),
+        slice_by=policy.slice_by,
+        prompts=prompts,
+    )
+    return policy, recorded
 
 
 def _by_ladder(

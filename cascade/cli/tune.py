@@ -52,6 +52,7 @@ def tune(
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     strong: str | None = None,
     slice_by: str | None = None,
+    prompts: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
     max_asks: Annotated[int, Parameter(validator=Number(gte=1, lte=9))] = 3,
     folds: Annotated[int | None, Parameter(validator=Number(gte=2, lte=20))] = None,
     repeats: Annotated[int | None, Parameter(validator=Number(gte=1, lte=20))] = None,
@@ -86,6 +87,10 @@ def tune(
     slice_by
         The field that names a query's slice. Left out: `slice` where the runs have it, else the
         task where they have several.
+    prompts
+        Files with the prompts: a JSON object a line with dataset, task, qid and prompt; several
+        with the option again. A router is then learnt from them as tier 0, and kept if it improves
+        the cross-validated curve (extra `learn`). Left out: nothing is read but the runs.
     max_asks
         How many tiers one query may ask.
     folds
@@ -112,6 +117,7 @@ def tune(
         tiers=names,
         signals=None if signals is None else listed(signals),
         slice_by=slice_by,
+        prompts=prompts,
     )
     settings = Settings(target or 1.0, max_asks, folds, repeats, margin, seed, created_at)
     reference = strong or recorded.tiers[-1]

@@ -51,7 +51,19 @@ def _proof(e: Mapping[str, Any]) -> list[str]:
     return [
         f"  kind        {e['family']}",
         f"  target      {e['target']:.1%} of the strong tier's accuracy{reached}",
+        *_router(e.get("router")),
     ]
+
+
+def _router(router: Mapping[str, bool] | None) -> list[str]:
+    """What came of the learned router; nothing, where none was tried."""
+    if router is None:
+        return []
+    if not router["improves"]:
+        return ["  router      left out: it does not improve the cross-validated curve"]
+    if not router["used"]:
+        return ["  router      improves the curve, but another kind is cheapest at this target"]
+    return ["  router      learnt from the prompts, and begins the call"]
 
 
 def _promise(e: Mapping[str, Any]) -> list[str]:

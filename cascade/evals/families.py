@@ -10,18 +10,21 @@ import numpy as np
 
 from cascade.evals.answers import fit_answers, folds_of
 from cascade.evals.frontier import Point, hull, quality_at
-from cascade.evals.induction import induced, own_slices
+from cascade.evals.induction import Fitted, induced, own_slices
 from cascade.evals.ladders import fit_ladders
 from cascade.evals.replay import Known, replay
 from cascade.evals.runs import Floats, Ints, Runs
 from cascade.policy import Policy
 
 __all__ = [
+    "PLAIN",
+    "ROUTED",
     "Curve",
     "Family",
     "Ladder",
     "cross_validated",
     "families",
+    "improves",
     "price_grid",
     "rising",
     "useful_tiers",
@@ -35,6 +38,10 @@ _DEAREST, _CHEAPEST = 4.0, 0.01  # in probability per the strong tier's mean cos
 
 
 _SAME_COST: Final = 1.02
+
+PLAIN: Final = "expected gain, best of the asked"
+ROUTED: Final = "expected gain, a learned router first"
+"""The same with a learned router as tier 0."""
 
 
 class Family(Protocol):
@@ -79,6 +86,21 @@ class Curve:
     def cost(self, weights: Floats) -> Floats:
         """The weighted mean by price in USD, which never falls either."""
         return rising(weights @ self.cost_usd / weights.sum())
+
+
+def improves(runs: Runs, curves: Mapping[str, Curve], strong: str) -> bool:
+    """Whether a learned router as tier 0 betters the cross-validated curve.
+
+    It does where what its policies are worth, correctness less priced cost and the mean over all
+    prices, is above what they are worth without it by more than a standard error.
+    """
+    w = runs.weights / runs.weights.sum()
+    prices = price_grid(float(w @ runs.cost_usd[:, runs.column(strong)]))
+    mine, other = curves[ROUTED], curves[PLAIN]
+    more_right, dearer = mine.correct - other.correct, mine.cost_usd - other.cost_usd
+    gains = (more_right - prices[None, :] * dearer).mean(axis=1)
+    mean = float(w @ gains)
+    return mean > float(np.sqrt(w**2 @ (gains - mean) ** 2))
 
 
 def useful_tiers(runs: Runs, strong: str) -> tuple[str, ...]:
@@ -129,17 +151,29 @@ def price_grid(strong_cost_usd: float) -> Floats:
     return prices
 
 
-def families(runs: Runs, ladder: Ladder, prices: Floats, folds: Ints) -> dict[str, Family]:
+def families(
+    runs: Runs, ladder: Ladder, prices: Floats, folds: Ints, seed: int = 0
+) -> dict[str, Family]:
     """Every kind of policy, fitted on these runs."""
     answered = fit_answers(runs, ladder.tiers, ladder.strong, ladder.max_asks, folds)
     best = induced(answered, prices)
     last = induced(answered, prices, last_only=True)
     return {
-        "expected gain, best of the asked": best,
+        PLAIN: best,
         "expected gain, last asked": last,
         "thresholds, best of the asked": fit_ladders(best),
         "thresholds, last asked": fit_ladders(last),
+        **_begun(best, seed),
     }
+
+
+def _begun(best: Fitted, seed: int) -> dict[str, Family]:
+    """The kind with a learned router as tier 0, where it is known what the queries say."""
+    if not best.answered.runs.texts:
+        return {}
+    from cascade.evals.tier_zero import begin_by_text
+
+    return {ROUTED: begin_by_text(best, seed)}
 
 
 def cross_validated(
@@ -168,7 +202,7 @@ def _cross_validated(
         held = np.flatnonzero(outer == fold)
         train = runs.take(np.flatnonzero(outer != fold))
         test = runs.take(held)
-        fitted = families(train, ladder, prices, folds_of(train, folds, seed + 1))
+        fitted = families(train, ladder, prices, folds_of(train, folds, seed + 1), seed)
         known = Known()
         for name, family in fitted.items():
             empty = np.zeros((len(runs), len(prices)))

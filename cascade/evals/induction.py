@@ -22,7 +22,7 @@ from cascade.evals.replay import basis_matrix, groups
 from cascade.evals.runs import Floats, Ints, Runs
 from cascade.policy import HINGES, NextTier, Policy, StateModel
 
-__all__ = ["Fitted", "StateFit", "induced"]
+__all__ = ["Fitted", "StateFit", "first_worths", "induced", "own_slices"]
 
 START_PRIOR: Final = 20.0
 """Queries' worth of the pooled value that a slice's choice of the first tier is held back by."""
@@ -66,10 +66,18 @@ class Fitted:
     states: Mapping[State, StateFit]
     starts: Mapping[str, Sequence[str]]
 
-    def policy(self, price: int) -> Policy:
-        """The policy of the price with this index."""
+    def policy(self, price: int, *, from_everywhere: bool = False) -> Policy:
+        """The policy of the price with this index.
+
+        Args:
+            from_everywhere: with the states of every first tier, not only of those it begins with.
+        """
         start = {name: tiers[price] for name, tiers in self.starts.items()}
-        reached = [s for s in reversed(list(self.states)) if s[0] in start.values()]
+        reached = [
+            state
+            for state in reversed(list(self.states))
+            if from_everywhere or state[0] in start.values()
+        ]
         states = {">".join(s): self._state(s, price) for s in reached}
         return self.answered.policy(float(self.prices[price]), start, states)
 
@@ -175,11 +183,7 @@ class _Induction:
 
     def starts(self, states: Mapping[State, StateFit]) -> dict[str, list[str]]:
         """The first tier by slice and price: the one of the highest value less its cost."""
-        worths = {
-            tier: states[(tier,)].value
-            - self.prices[None, :] * self.runs.cost_usd[:, [self.runs.column(tier)]]
-            for tier in self.answered.tiers
-        }
+        worths = first_worths(self.answered, self.prices, states)
         w = self.runs.weights
         pooled = {tier: w @ worth / w.sum() for tier, worth in worths.items()}
         starts = {"": _argmax(pooled)}
@@ -192,6 +196,17 @@ class _Induction:
                 }
             )
         return starts
+
+
+def first_worths(
+    answered: Answered, prices: Floats, states: Mapping[State, StateFit]
+) -> dict[str, Floats]:
+    """What beginning with each tier came to: query x price, its own cost taken off."""
+    runs = answered.runs
+    return {
+        tier: states[(tier,)].value - prices[None, :] * runs.cost_usd[:, [runs.column(tier)]]
+        for tier in answered.tiers
+    }
 
 
 def own_slices(runs: Runs, at_least: int = 30) -> dict[str, Ints]:

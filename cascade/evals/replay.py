@@ -15,9 +15,19 @@ from cascade.errors import ConfigError
 from cascade.evals.calibration import sigmoid
 from cascade.evals.features import matrix
 from cascade.evals.runs import Bools, Floats, Ints, Runs
-from cascade.policy import HINGES, AnswerModel, Policy, StateModel, Weights
+from cascade.policy import CLOSEST, HINGES, AnswerModel, Policy, StateModel, Weights
 
-__all__ = ["Known", "Outcomes", "basis_matrix", "check_fits", "groups", "replay", "single"]
+__all__ = [
+    "Known",
+    "Outcomes",
+    "basis_matrix",
+    "chances_for",
+    "check_fits",
+    "groups",
+    "log_odds_matrix",
+    "replay",
+    "single",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +73,40 @@ def groups(names: Sequence[str]) -> dict[str, Ints]:
     return {str(name): np.flatnonzero(inverse == i) for i, name in enumerate(found)}
 
 
+def chances_for(policy: Policy, runs: Runs) -> Floats | None:
+    """What the policy's router says of each query; NaN where it abstains. None: it has none.
+
+    Raises:
+        ConfigError: it is not known what the queries say.
+    """
+    if not policy.begin:
+        return None
+    if not runs.texts:
+        raise ConfigError("the policy begins by what a request says; give the prompts")
+    from cascade.evals.tier_zero import chances_of
+
+    return chances_of(policy, runs.texts)
+
+
 class Known:
-    """Probabilities worked out for one set of runs, for all policies that share their models."""
+    """What was worked out for one set of runs, for all policies that share models or a router."""
 
     def __init__(self) -> None:
         self._found: dict[int, tuple[AnswerModel, Floats]] = {}
+        self._chances: dict[int, tuple[Policy, Floats | None]] = {}
 
     def of(self, model: AnswerModel, queries: int) -> Floats:
         """A number a query, to be filled in; NaN is not worked out yet."""
         # The model is kept with it, so that no other takes its place in memory and its number.
         return self._found.setdefault(id(model), (model, np.full(queries, np.nan)))[1]
+
+    def chances(self, policy: Policy, runs: Runs) -> Floats | None:
+        """As `chances_for`."""
+        if policy.router is None:
+            return None
+        if id(policy.router) not in self._chances:
+            self._chances[id(policy.router)] = (policy, chances_for(policy, runs))
+        return self._chances[id(policy.router)][1]
 
 
 def replay(
@@ -118,6 +152,7 @@ class _Replay:
     def __init__(self, policy: Policy, runs: Runs, budget_s: float, known: Known) -> None:
         self.budget_s = budget_s
         self.known = known
+        self.chances = known.chances(policy, runs)
         self.elapsed_s = np.zeros(len(runs))
         self.policy = policy
         self.runs = runs
@@ -156,8 +191,22 @@ class _Replay:
         starts: dict[str, list[Ints]] = {}
         for name, rows in self.slices.items():
             tier = self.policy.start.get(name) or self.policy.start[""]
-            starts.setdefault(tier, []).append(rows)
+            routed, rest = self._routed(rows)
+            starts.setdefault(tier, []).append(rest)
+            for first, some in routed.items():
+                starts.setdefault(first, []).append(some)
         return {tier: np.concatenate(parts) for tier, parts in starts.items()}
+
+    def _routed(self, rows: Ints) -> tuple[dict[str, Ints], Ints]:
+        """By the tier that the router begins with, the rows; and those on which it abstains."""
+        if self.chances is None:
+            return {}, rows
+        knows = ~np.isnan(self.chances[rows, 0])
+        known: Ints = rows[knows]
+        terms = log_odds_matrix(self.chances[known])
+        worths = [self._weighed(w, terms, known) for w in self.policy.begin.values()]
+        best = np.argmax(np.round(np.stack(worths), 9), axis=0)
+        return {tier: known[best == i] for i, tier in enumerate(self.policy.begin)}, rows[~knows]
 
     def _step(self, asked: tuple[str, ...], rows: Ints) -> dict[str, Ints]:
         """Accept what is to be accepted; returns the rows that go on, by the tier they ask."""
@@ -213,6 +262,13 @@ def _best(probabilities: Floats) -> Ints:
     width = probabilities.shape[1]
     best: Ints = width - 1 - np.argmax(np.round(probabilities, 9)[:, ::-1], axis=1)
     return best
+
+
+def log_odds_matrix(chances: Floats) -> Floats:
+    """The terms that `Policy.begin` weighs: 1, and `cascade.policy.log_odds` of each chance."""
+    held = np.clip(chances, CLOSEST, 1 - CLOSEST)
+    terms: Floats = np.column_stack([np.ones(len(held)), np.log(held / (1 - held))])
+    return terms
 
 
 def basis_matrix(probabilities: Floats, best: Ints) -> Floats:

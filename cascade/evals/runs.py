@@ -96,6 +96,7 @@ class Runs:
         models: what model each tier was, as far as the lines say.
         cascade: whose runs they are. None: the lines do not say, or name several.
         versions: of the validators that gave the signals, as far as the lines say.
+        texts: what each query says, for a router to go by. Empty: not known.
     """
 
     tiers: tuple[str, ...]
@@ -117,6 +118,7 @@ class Runs:
     models: Mapping[str, str] = field(default_factory=dict[str, str])
     cascade: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    texts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -141,6 +143,7 @@ class Runs:
             latency_s=self.latency_s[rows],
             weights=self.weights[rows],
             clusters=None if self.clusters is None else self.clusters[rows],
+            texts=tuple(self.texts[i] for i in places) if self.texts else (),
         )
 
     def take_columns(self, rows: Ints) -> Runs:

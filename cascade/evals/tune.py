@@ -12,10 +12,12 @@ import numpy as np
 from cascade.errors import ConfigError
 from cascade.evals.answers import folds_of
 from cascade.evals.families import (
+    ROUTED,
     Curve,
     Ladder,
     cross_validated,
     families,
+    improves,
     price_grid,
     useful_tiers,
 )
@@ -124,7 +126,7 @@ def tune(runs: Runs, strong: str, settings: Settings) -> Policy:
     repeats = settings.repeats_for(len(runs))
     curves = cross_validated(runs, ladder, prices, folds, settings.seed, repeats)
     chosen = cheapest(runs, curves, strong, settings)
-    fitted = families(runs, ladder, prices, folds_of(runs, folds, settings.seed + 1))
+    fitted = families(runs, ladder, prices, folds_of(runs, folds, settings.seed + 1), settings.seed)
     if chosen.tier:
         any_family = next(iter(fitted.values()))
         policy = alone(any_family.policy(chosen.price), chosen.tier)
@@ -150,6 +152,8 @@ def cheapest(runs: Runs, curves: Mapping[str, Curve], strong: str, settings: Set
         if w @ (runs.correct[:, i] - needed) >= margin:
             found.append(Chosen(SINGLE, 0, tier, float(w @ runs.cost_usd[:, i])))
     for name, curve in curves.items():
+        if name == ROUTED and not improves(runs, curves, strong):
+            continue
         quality, cost = curve.quality(w), curve.cost(w)
         for i in range(len(quality)):
             margin = settings.margin * _standard_error(curve.correct[:, i] - needed, w)
@@ -216,7 +220,17 @@ def _evidence(
         "reaches_target": found["accuracy"] >= settings.target * found["strong_accuracy"] - 0.005,
         "families": {name: _summary(runs, curve, strong) for name, curve in curves.items()},
         "frontier": [point._asdict() for point in _frontier(runs, curves, strong)],
+        "router": _router_facts(runs, curves, chosen, strong),
     }
+
+
+def _router_facts(
+    runs: Runs, curves: Mapping[str, Curve], chosen: Chosen, strong: str
+) -> dict[str, bool] | None:
+    """What came of the learned router. None: none was tried, as no prompts were given."""
+    if ROUTED not in curves:
+        return None
+    return {"improves": improves(runs, curves, strong), "used": chosen.family == ROUTED}
 
 
 def _columns(runs: Runs, curves: Mapping[str, Curve], chosen: Chosen) -> tuple[Floats, Floats]:

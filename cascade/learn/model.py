@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from cascade.errors import ConfigError
 from cascade.learn.features import FEATURES_VERSION, SHAPE
 
-__all__ = ["Familiar", "Head", "Model", "parse", "to_json"]
+__all__ = ["Familiar", "Head", "Model", "checked", "content_of", "parse", "to_json"]
 
 FORMAT: Final = "cascade-router"
 VERSION: Final = 1
@@ -93,9 +93,15 @@ def _sha256(content: Any) -> str:
     return hashlib.sha256(_canonical(content).encode()).hexdigest()
 
 
+def content_of(model: Model) -> dict[str, Any]:
+    """The model as plain JSON values; `checked` reads them."""
+    content: dict[str, Any] = json.loads(_canonical(asdict(model)))
+    return content
+
+
 def to_json(model: Model) -> str:
     """The file: readable, an n-gram a line, and with a SHA-256 over its canonical content."""
-    content = json.loads(_canonical(asdict(model)))
+    content = content_of(model)
     about = {"format": FORMAT, "version": VERSION, "sha256": _sha256(content)}
     vocabulary = content.pop("vocabulary")
     lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in about.items()]
@@ -124,7 +130,7 @@ def parse(text: str, path: Path) -> Model:
         raise ConfigError(
             f"{path} was changed after it was written: its SHA-256 does not match; train it again"
         )
-    return _checked(content, path)
+    return checked(content, str(path))
 
 
 def _content(text: str, path: Path) -> dict[str, Any]:
@@ -140,7 +146,15 @@ def _content(text: str, path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", content)
 
 
-def _checked(content: dict[str, Any], path: Path) -> Model:
+def checked(content: Mapping[str, Any], name: str) -> Model:
+    """The model of plain JSON values.
+
+    Args:
+        name: what they are called in errors.
+
+    Raises:
+        ConfigError: they are no model, or their parts do not fit together.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -148,7 +162,7 @@ def _checked(content: dict[str, Any], path: Path) -> Model:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"][:2])
-        raise ConfigError(f"{path}: {where}: {first['msg']}") from None
+        raise ConfigError(f"{name}: {where}: {first['msg']}") from None
     sizes = {len(model.shape_mean), len(model.shape_scale), *(len(h.shape) for h in model.heads)}
     widths = {len(row) for row in model.vocabulary.values()}
     if (
@@ -156,5 +170,5 @@ def _checked(content: dict[str, Any], path: Path) -> Model:
         or not widths <= {len(model.heads) + 1}
         or len(model.heads) < 2
     ):
-        raise ConfigError(f"{path}: its parts do not fit together; train it again")
+        raise ConfigError(f"{name}: its parts do not fit together; train it again")
     return model

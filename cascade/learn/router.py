@@ -137,6 +137,13 @@ class LearnedRouter:
         """Of each tier being right, cheapest first, before calibration."""
         return self._log_odds(self._read(text, signals))
 
+    def chances(self, text: str) -> list[float] | None:
+        """For each tier, cheapest first, how likely its answer is right. None: it abstains."""
+        reading = self._read(text, None)
+        if novelty(reading, self._entries, self.model) > 1:
+            return None
+        return self._chances(self._log_odds(reading))
+
     def explain(
         self,
         text: str,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Floats: TypeAlias = NDArray[np.float64]
     Ints: TypeAlias = NDArray[np.int64]
 
-__all__ = ["Settings", "matrix", "read_all", "sklearn", "train"]
+__all__ = ["Settings", "matrix", "read_all", "sklearn", "train", "train_and_predict"]
 
 LEAST_EXAMPLES: Final = 50
 LEAST_TEXTS: Final = 2
@@ -139,6 +139,17 @@ def train(
     Raises:
         ConfigError: scikit-learn is not installed, or there are too few examples.
     """
+    return train_and_predict(examples, settings, signals=signals, readings=readings)[0]
+
+
+def train_and_predict(
+    examples: Examples,
+    settings: Settings | None = None,
+    *,
+    signals: Sequence[str] = (),
+    readings: Sequence[Reading] | None = None,
+) -> tuple[Model, Floats]:
+    """As `train`; and for each example and tier the chance that models without it give it."""
     import numpy as np
 
     settings = settings or Settings()
@@ -169,7 +180,10 @@ def train(
         gram: (row[0], *(float(w[number]) for w in weights))
         for number, (gram, row) in enumerate(blank.vocabulary.items())
     }
-    return replace(blank, heads=tuple(heads), vocabulary=vocabulary, facts={"strength": strength})
+    model = replace(blank, heads=tuple(heads), vocabulary=vocabulary, facts={"strength": strength})
+    odds = held_out[strength] * [h.slope for h in heads] + [h.offset for h in heads]
+    chances: Floats = 1 / (1 + np.exp(-np.clip(odds, -700, 700)))
+    return model, chances
 
 
 def matrix(readings: Sequence[Reading], model: Model, settings: Settings) -> Any:
