@@ -73,13 +73,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "cascade.config",
         "cascade.evals",
+        "cascade.learn",
         "cascade.ledger",
         "cascade.report",
         "cascade.simulated",
         "cascade.telemetry",
         "cascade.testing",
     ),
-    ("cascade.learn", "cascade.pytest_plugin"),
+    ("cascade.pytest_plugin",),
     ("cascade.cli",),
 )
 
