@@ -105,7 +105,7 @@ def tune(
         The date to put on the policy's card.
     """
     configure_logs(common.log_level)
-    _check(target, proof)
+    _check(target, proof, prompts)
     from cascade.evals.card import card
     from cascade.evals.tune import Settings
     from cascade.evals.tune import tune as tuned
@@ -132,7 +132,9 @@ def tune(
     return ExitCode.OK
 
 
-def _check(target: float | None, proof: Proof) -> None:
+def _check(target: float | None, proof: Proof, prompts: tuple[Path, ...]) -> None:
+    if proof.within is not None and prompts:
+        raise ConfigError("--prompts goes with --target: no policy with a router is proven")
     if proof.within is None and proof.confidence is not None:
         raise ConfigError("--confidence goes with --within, as in --within 0.02 --confidence 0.9")
     if proof.within is None and proof.strict:

@@ -181,6 +181,8 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     tuning += ["--prompts", str(prompts), "--folds", "3", "--repeats", "1", "-o", str(policy_file)]
     assert run_command(tuning) == 0
     assert "learnt from the prompts, and begins the call" in capsys.readouterr().out
+    assert run_command(["tune", str(runs), "--within", "0.02", "--prompts", str(prompts)]) == 2
+    assert "--prompts goes with --target" in capsys.readouterr().err
     again = ["replay", str(runs), "--policy", str(policy_file)]
     assert run_command(again) == 2
     assert "--prompts" in capsys.readouterr().err
