@@ -49,6 +49,8 @@ class Sides:
     """A policy file whose replay is the baseline."""
     candidate_policy: Path | None = None
     """A policy file whose replay is the candidate."""
+    prompts: Annotated[tuple[Path, ...], Parameter(negative="")] = ()
+    """Files with the prompts, as for `cascade tune`, for policies that begin by them."""
 
 
 @Parameter(name="*", group="Reports")
@@ -145,6 +147,8 @@ def _check(runs: tuple[Path, ...], sides: Sides, self_check: bool) -> None:
     for side in ("baseline", "candidate"):
         if getattr(sides, side) is not None and getattr(sides, f"{side}_policy") is not None:
             raise ConfigError(f"--{side} and --{side}-policy are two baselines; leave one out")
+    if sides.prompts and sides.baseline_policy is None and sides.candidate_policy is None:
+        raise ConfigError("--prompts goes with --baseline-policy or --candidate-policy")
     given = [sides.baseline_policy or sides.baseline, sides.candidate_policy or sides.candidate]
     if len(runs) == 1 and not self_check and None in given:
         raise ConfigError(
@@ -160,8 +164,8 @@ def _pairs(runs: tuple[Path, ...], sides: Sides, self_check: bool) -> Pairs:
 
     if self_check and len(runs) == 1:
         return paired(*sampled_arms(runs[0], sides.baseline or sides.candidate))
-    baseline = _arm(runs[0], sides.baseline, sides.baseline_policy)
-    candidate = _arm(runs[-1], sides.candidate, sides.candidate_policy)
+    baseline = _arm(runs[0], sides.baseline, sides.baseline_policy, sides.prompts)
+    candidate = _arm(runs[-1], sides.candidate, sides.candidate_policy, sides.prompts)
     if baseline.name == candidate.name:  # two runs of one cascade: their files tell them apart
         baseline = replace(baseline, name=runs[0].stem)
         candidate = replace(candidate, name=runs[-1].stem)
@@ -171,12 +175,12 @@ def _pairs(runs: tuple[Path, ...], sides: Sides, self_check: bool) -> Pairs:
     )
 
 
-def _arm(path: Path, tier: str | None, policy: Path | None) -> Arm:
+def _arm(path: Path, tier: str | None, policy: Path | None, prompts: tuple[Path, ...]) -> Arm:
     from cascade.evals.arms import read_arm, replayed_arm
     from cascade.policy import Policy
 
     if policy is not None:
-        return replayed_arm(path, Policy.load(policy), name=policy.name)
+        return replayed_arm(path, Policy.load(policy), name=policy.name, prompts=prompts)
     return read_arm(path, tier)
 
 

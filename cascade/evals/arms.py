@@ -233,8 +233,11 @@ def _extras(path: Path) -> dict[tuple[str, Key], _Extra]:
     return found
 
 
-def replayed_arm(path: Path, policy: Policy, *, name: str) -> Arm:
+def replayed_arm(path: Path, policy: Policy, *, name: str, prompts: Sequence[Path] = ()) -> Arm:
     """What a policy makes of a file of recorded runs.
+
+    Args:
+        prompts: files with what the queries say, for a policy that begins by it.
 
     Raises:
         ConfigError: the file cannot be read, or lacks a tier or signal of the policy.
@@ -242,6 +245,10 @@ def replayed_arm(path: Path, policy: Policy, *, name: str) -> Arm:
     runs = read_runs(
         [path], tiers=policy.tiers, signals=tuple(policy.signals), slice_by=policy.slice_by
     )
+    if policy.router is not None and prompts:
+        from cascade.evals.tier_zero import with_texts
+
+        runs = with_texts(runs, prompts)
     outcomes = replay(policy, runs)
     slices = {key: extra.slices for (_, key), extra in _extras(path).items()}
     entries: dict[Key, Entry] = {}

@@ -82,7 +82,7 @@ def chances_for(policy: Policy, runs: Runs) -> Floats | None:
     if not policy.begin:
         return None
     if not runs.texts:
-        raise ConfigError("the policy begins by what a request says; give the prompts")
+        raise ConfigError("the policy begins by what a request says; give the prompts (--prompts)")
     from cascade.evals.tier_zero import chances_of
 
     return chances_of(policy, runs.texts)

@@ -188,3 +188,9 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "--prompts" in capsys.readouterr().err
     assert run_command([*again, "--prompts", str(prompts), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["relative_cost"] < 0.7
+    gate = ["gate", str(runs), "--baseline", "small", "--candidate-policy", str(policy_file)]
+    assert run_command(gate) == 4
+    assert "--prompts" in capsys.readouterr().err
+    assert run_command([*gate, "--prompts", str(prompts)]) == 0
+    alone = ["gate", str(runs), "--baseline", "small", "--candidate", "large"]
+    assert run_command([*alone, "--prompts", str(prompts)]) == 2
