@@ -185,6 +185,13 @@ class Auditor:
                     raise ConfigError(
                         f"audit: share names the path {path!r}; {did_you_mean(path, paths)}"
                     )
+        if audit.fallback is not None:
+            if plan.policy is None:
+                raise ConfigError(
+                    "audit: a fallback takes the place of a policy, and this cascade has none; "
+                    'give it policy=..., or use on_drift="bypass"'
+                )
+            plan.policy.check(audit.fallback)
         self.audited = self.failed = self.left_out = self.unknown_costs = 0
         self.cost_usd = Decimal(0)
         self._audit = audit

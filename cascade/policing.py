@@ -59,7 +59,6 @@ class PolicySource:
     """
 
     __slots__ = (
-        "_check",
         "_clock",
         "_file",
         "_look_at_s",
@@ -67,6 +66,7 @@ class PolicySource:
         "_router",
         "_stamp",
         "_text_of",
+        "check",
         "version",
     )
 
@@ -77,7 +77,7 @@ class PolicySource:
         clock: Callable[[], float],
         text_of: Callable[[tuple[Any, ...], Mapping[str, Any]], str],
     ) -> None:
-        self._check = check
+        self.check = check
         self._clock = clock
         self._text_of = text_of
         self._file = policy if isinstance(policy, FilePath) else None
@@ -109,7 +109,7 @@ class PolicySource:
 
     def _put_in_force(self, policy: Policy) -> None:
         """Raises ConfigError when it does not fit; what was in force then stays."""
-        self._check(policy)
+        self.check(policy)
         router = _router_of(policy)
         self._policy, self._router, self.version = policy, router, policy.sha256()[:12]
 

@@ -153,6 +153,10 @@ class PolicyInForce(Protocol):
         """What the router of that policy says of a call. None: it has none, or abstains."""
         ...
 
+    def check(self, policy: Policy) -> None:
+        """Raises ConfigError when a policy does not fit the cascade."""
+        ...
+
     def fall_back(self, policy: Policy) -> None:
         """Put another policy in force, until the file of this one changes."""
         ...

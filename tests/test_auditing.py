@@ -28,6 +28,7 @@ from cascade import (
 )
 from cascade.auditing import Audit, Auditor
 from cascade.ledger import MemoryLedger
+from cascade.policy import Policy
 from cascade.telemetry import Prometheus
 from cascade.testing import HANG, Scripted
 from cascade.types import Request
@@ -281,6 +282,25 @@ async def test_a_fallback_puts_the_last_certified_policy_in_force() -> None:
         await auditor_of(made).catch_up()
     assert (results[0].tier, results[-1].tier) == ("a", "c")
     assert results[-1].policy == certified.sha256()[:12]
+
+
+@pytest.mark.parametrize(
+    ("in_force", "fallback", "message"),
+    [
+        (None, policy(), "this cascade has none"),
+        (policy(), policy(tiers=("a", "x")), "tier 'x', which is not in this cascade"),
+    ],
+)
+def test_a_fallback_that_could_not_take_over_is_refused(
+    in_force: Policy | None, fallback: Policy, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Cascade(
+            tiers=[Tier(name, call=Scripted("1"), price=PRICE) for name in "abc"],
+            validators=[Check("sure", lambda answer, context: 1.0).at(0.5)],
+            policy=in_force,
+            audit=Audit(share=1.0, on_drift="fallback", fallback=fallback),
+        )
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60))
