@@ -26,6 +26,7 @@ __all__ = [
     "embedded",
     "read",
     "spoken",
+    "tokens_of",
 ]
 
 Embed: TypeAlias = Callable[[str], Sequence[float]]
@@ -42,6 +43,9 @@ WINDOW_CHARS: Final = 4_000
 """What is read of each end of a text that is longer than twice this; not the middle."""
 
 _TOKEN: Final = re.compile(r"\w+(?:[.,]\d+)*|[^\w\s]")
+_ASCII_TOKEN: Final = re.compile(r"[a-z0-9_]+(?:[.,][0-9]+)*|[^\sa-z0-9_]")
+"""Finds the same in lower-case ASCII, a third faster."""
+
 _CAPITALISED: Final = re.compile(r"[A-Z]+[a-z]*")
 _NEGATIONS: Final = frozenset({"NOT", "EXCEPT", "LEAST", "FALSE"})
 _LONG_WORD: Final = 9
@@ -121,7 +125,7 @@ def read(
     chars = len(text)
     if chars > 2 * WINDOW_CHARS:
         text = f"{text[:WINDOW_CHARS]}\n{text[-WINDOW_CHARS:]}"
-    tokens = _TOKEN.findall(text.lower())
+    tokens = tokens_of(text)
     counts: Counter[Key] = Counter(tokens)
     words, shape = _shape(text, len(tokens), counts, chars)
     counts.update(pairwise(tokens))
@@ -129,6 +133,12 @@ def read(
         value = None if signals is None else signals.get(name)
         counts[f"{name}={_level(value)}".replace(" ", "_")] = 1
     return Reading(counts, words, shape, chars)
+
+
+def tokens_of(text: str) -> list[str]:
+    """The words, numbers and marks of a text, in lower case."""
+    text = text.lower()
+    return (_ASCII_TOKEN if text.isascii() else _TOKEN).findall(text)
 
 
 def embedded(reading: Reading, embed: Embed, text: str) -> Reading:

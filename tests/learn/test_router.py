@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from cascade import Cascade, ConfigError, Price, Rule, Tier
 from cascade.learn import LearnedRouter, Model, to_json
 from cascade.learn.curves import curve, lower_bound, measures
-from cascade.learn.features import WINDOW_CHARS, read
+from cascade.learn.features import WINDOW_CHARS, read, tokens_of
 from cascade.learn.folds import folds_of
 from cascade.learn.training import Settings, matrix, read_all, train
 from cascade.testing import Scripted
@@ -92,6 +92,11 @@ def test_the_weights_add_up_to_the_odds() -> None:
 
 
 # As it was trained.
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_ascii_has_the_tokens_that_it_has_beside_other_letters(text: str) -> None:
+    assert tokens_of(text) == tokens_of(f"{text} ß")[:-1]
 
 
 def test_inference_is_what_was_trained() -> None:
