@@ -164,6 +164,14 @@ def train_and_predict(
     x = matrix(readings, blank, settings)
     correct = np.asarray(examples.correct, dtype=float)
     places = folds_of(examples, settings.folds, settings.seed)
+    with _one_thread():
+        return _trained(linear, x, correct, blank, settings, places)
+
+
+def _trained(
+    linear: Any, x: Any, correct: Floats, blank: Model, settings: Settings, places: Ints
+) -> Model:
+    """The blank model with its weights."""
     held_out = _held_out(linear, x, correct, places, settings)
     strength = min(held_out, key=lambda c: _gain_error(linear, held_out[c], correct))
     of_shape = settings.of_shape(blank.embedding)
@@ -213,6 +221,15 @@ def matrix(readings: Sequence[Reading], model: Model, settings: Settings) -> Any
         ends.append(len(data))
     shape = (len(readings), width + len(of_shape))
     return sparse.csr_matrix((np.array(data), np.array(indices), np.array(ends)), shape=shape)
+
+
+def _one_thread() -> Any:
+    """Numerical libraries in one thread: theirs wait for each other, which takes many times as long
+    where other work keeps the processors busy."""
+    # scikit-learn brings it
+    from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs]
+
+    return threadpool_limits(1)
 
 
 def _sparse() -> Any:
