@@ -189,12 +189,17 @@ def assess(
             for n, tier in enumerate(examples.tiers)
         },
         abstained=held_out.abstained,
-        against=tuple(_against(low, saving, target, router, others[-1] if rules else None)),
+        against=tuple(_against(low, saving, target, value, router, others[-1] if rules else None)),
     )
 
 
 def _against(
-    low: float, saving: float, target: Target, router: Route, rules: Route | None
+    low: float,
+    saving: float,
+    target: Target,
+    value_usd: float,
+    router: Route,
+    rules: Route | None,
 ) -> list[str]:
     found: list[str] = []
     if low <= 0.5:
@@ -211,11 +216,18 @@ def _against(
             f"it saves ${saving:.6f} a call against a random mix that is right as often, which "
             f"does not pay for validators of ${target.validators_usd:.6f}"
         )
-    if rules is not None:
-        as_right, as_cheap = rules.accuracy >= router.accuracy, rules.cost_usd <= router.cost_usd
-        if as_right and as_cheap:
-            found.append("the rules are right as often for no more money")
+    if rules is not None and _net(rules, value_usd) >= _net(router, value_usd):
+        found.append(
+            f"the rules do as well: right {rules.accuracy:.1%} of the time for "
+            f"${rules.cost_usd:.6f} a call, and the router {router.accuracy:.1%} for "
+            f"${router.cost_usd:.6f}"
+        )
     return found
+
+
+def _net(route: Route, value_usd: float) -> float:
+    """What a call brings, in USD: right answers at their worth, less the cost."""
+    return value_usd * route.accuracy - route.cost_usd
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,14 +104,19 @@ def training_rows(
     texts = {key: prompt for path in prompts or runs for key, prompt in read_prompts(path)}
     wanted = {model: tier for tier, model in tiers.items()}
     by_query: dict[Key, dict[str, tuple[float, float]]] = {}
+    models: set[str] = set()
     for path in runs:
         for row in read_rows(path, where or {}):
+            models.add(row.tier)
             if row.tier in wanted:
                 by_query.setdefault(row.key, {})[wanted[row.tier]] = (row.correct, row.cost_usd)
     met = {tier for found in by_query.values() for tier in found}
     for tier, model in tiers.items():
         if tier not in met:
-            raise ConfigError(f"the runs hold nothing of {model!r}; --tiers names models of them")
+            raise ConfigError(
+                f"the runs hold nothing of {model!r}; they are of "
+                f"{', '.join(sorted(models)) or 'no model'}, and --tiers names models of them"
+            )
     keys = [key for key, found in by_query.items() if len(found) == len(tiers) and key in texts]
     if not keys:
         raise ConfigError("no query has both a prompt and a run of every tier; check --prompts")

@@ -136,7 +136,10 @@ def test_an_embedding_by_name(cli: Cli, tmp_path: Path) -> None:
     [
         (["--tiers", "small,large"], "give recorded runs in --from"),
         (["--from", "runs.jsonl", "--tiers", "small"], "two tiers or more"),
-        (["--from", "runs.jsonl", "--tiers", "small,huge"], "hold nothing of 'huge'"),
+        (
+            ["--from", "runs.jsonl", "--tiers", "small,huge"],
+            "hold nothing of 'huge'; they are of large, small",
+        ),
         (["--from", "runs.jsonl", "--tiers", "small,large"], "no query has both a prompt"),
         (["--from", "none.jsonl", "--tiers", "small,large"], "none.jsonl"),
         (["--from", "runs.jsonl", "--tiers", "a=small,a=large"], "names a tier twice"),
