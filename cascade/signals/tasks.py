@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 from cascade.signals.cues import ADDRESSES, OPENINGS, PHRASES, WORDS
@@ -46,6 +45,8 @@ LEAST_ROWS: Final = 2
 _WORDS: Final = re.compile(r"[a-z]+|[.!?:;\n]+|\d[\d.,]*")
 
 
+_TELLING: Final = frozenset(WORDS) | frozenset(PHRASES)
+"""The words at which a cue may begin: hardly any of a text, so that the others take no time."""
 _NONE: Final[dict[str, list[tuple[tuple[str, ...], str, float]]]] = {}
 
 
@@ -101,7 +102,7 @@ def _cues(text: str) -> Iterator[Cue]:
     yield from _word_cues(tokens)
     if has_code(text):
         yield Cue("code", "coding", 3)
-    numbers = sum(token[0].isdigit() for token in tokens)
+    numbers = sum([token[0].isdigit() for token in tokens])
     is_asked = "?" in text
     if is_asked and _rows(text) >= LEAST_ROWS:
         yield Cue("a question over records", "lookup", 3)
@@ -118,16 +119,22 @@ def _rows(text: str) -> int:
 
 def _word_cues(words: list[str]) -> Iterator[Cue]:
     is_opening = True
-    for place, (word, after) in enumerate(pairwise([*words, ""])):
+    for place, word in enumerate(words):
         if is_opening:
             opening = OPENINGS.get(word)
             if opening is not None:
                 yield Cue(f"opens with {word!r}", *opening)
             is_opening = word in ADDRESSES or not word.isalpha()
-        elif not word[0].isalnum():
+        elif word[0] in ".!?:;\n":
             is_opening = True
-        if word in WORDS:
-            yield Cue(word, *WORDS[word])
-        for rest, task, weight in PHRASES.get(word, _NONE).get(after, ()):
-            if tuple(words[place + 2 : place + 2 + len(rest)]) == rest:
-                yield Cue(" ".join((word, after, *rest)), task, weight)
+        if word in _TELLING:
+            yield from _phrases_at(words, place)
+
+
+def _phrases_at(words: list[str], place: int) -> Iterator[Cue]:
+    word, after = words[place], words[place + 1] if place + 1 < len(words) else ""
+    if word in WORDS:
+        yield Cue(word, *WORDS[word])
+    for rest, task, weight in PHRASES.get(word, _NONE).get(after, ()):
+        if tuple(words[place + 2 : place + 2 + len(rest)]) == rest:
+            yield Cue(" ".join((word, after, *rest)), task, weight)
