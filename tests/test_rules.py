@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
@@ -567,3 +568,65 @@ async def test_a_tuned_policy_stays_within_what_rules_and_floors_leave() -> None
     strict = climbs({"a": "0.9", "b": "0.9", "c": "1"}, rules=[Rule("strict", validators=[never])])
     with pytest.raises(CascadeExhausted):
         await strict.run("?")
+
+
+FILE = """
+[providers.here]
+kind = "vllm"
+base_url = "{url}/v1"
+{tiers}
+[cascades.support]
+tiers = ["small", "medium", "large"]
+validators = [{{ use = "regex", pattern = "never there" }}]
+on_exhausted = "best"
+floors = {{ high = "large" }}
+paths.slow = {{ budget_s = 30, first = "medium" }}
+
+[[cascades.support.rules]]
+name = "refunds"
+when = {{ feature = "refund" }}
+{action}
+"""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("action", "asked", "budget_s"),
+    [
+        ('tier = "medium"', ["medium"], None),
+        ('first = "medium"', ["medium", "large"], None),
+        ('last = "medium"', ["small", "medium"], None),
+        ('forbid = ["medium"]', ["small", "large"], None),
+        ('path = "slow"', ["medium", "large"], 30),
+        ("budget_s = 20", ["small", "medium", "large"], 20),
+        ("bypass = true", ["large"], None),
+        ('bypass = true\ntier = "medium"', ["medium"], None),
+        ('stakes = "high"', ["large"], None),
+    ],
+)
+async def test_each_effect_from_a_file_changes_who_is_asked(
+    tmp_path: FilePath, action: str, asked: list[str], budget_s: float | None
+) -> None:
+    async with recording() as here:
+        tiers = "\n".join(f'[tiers.{name}]\nprovider = "here"\nmodel = "{name}"' for name in TIERS)
+        file = tmp_path / "cascade.toml"
+        file.write_text(FILE.format(url=here.server.url, tiers=tiers, action=action))
+        cascade = Cascade.from_config(file, "support")
+        result = await cascade.run("Hello", signals={"feature": "refund"})
+        assert (here.asked, result.budget_s) == (asked, budget_s)
+        await cascade.run("Hello")
+        assert here.asked[len(asked) :] == list(TIERS)
+
+
+@pytest.mark.anyio
+async def test_more_validators_from_a_file_reject_more(tmp_path: FilePath) -> None:
+    async with recording() as here:
+        tiers = "\n".join(f'[tiers.{name}]\nprovider = "here"\nmodel = "{name}"' for name in TIERS)
+        action = 'validators = [{ use = "regex", pattern = "from large" }]'
+        text = FILE.format(url=here.server.url, tiers=tiers, action=action)
+        file = tmp_path / "cascade.toml"
+        file.write_text(text.replace("never there", "from .*"))
+        cascade = Cascade.from_config(file, "support")
+        assert (await cascade.run("Hello")).tier == "small"
+        assert (await cascade.run("Hello", signals={"feature": "refund"})).tier == "large"
+        assert here.asked == ["small", *TIERS]
