@@ -4,8 +4,8 @@
     python benchmarks/ledger.py --json
     python benchmarks/ledger.py --only off,sqlite
 
-Needs a PostgreSQL server's programs on the machine; it starts one of its own, on a loopback port,
-with its usual settings. All in one process, one run, side by side: the ratios travel, the
+PostgreSQL is a server of its own, on a loopback port, with its usual settings; it is installed
+where the machine has none. All in one process, one run, side by side: the ratios travel, the
 microseconds do not.
 """
 
@@ -304,6 +304,19 @@ def _added(with_it: Sequence[float], without: Sequence[float]) -> float:
     return statistics.median(a - b for a, b in zip(with_it, without, strict=True))
 
 
+@contextmanager
+def databases(*, needed: bool) -> Iterator[Callable[[], str]]:
+    """Makes empty PostgreSQL databases, on a server of its own; none runs where none is needed."""
+    if not needed:
+        yield str
+        return
+    server = PostgresServer({})
+    try:
+        yield server.new_database
+    finally:
+        server.close()
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -313,16 +326,12 @@ def main() -> None:
     options = parser.parse_args()
     names = options.only.split(",") if options.only else list(OBSERVERS)
     makes = {name: OBSERVERS[name] for name in dict.fromkeys(["off", *names])}
-    server = PostgresServer({})
-    try:
-        costs = asyncio.run(call_costs(makes, server.new_database()))
-        rates: dict[str, Rate] = {}
-        with tempfile.TemporaryDirectory() as folder:
-            sources = {"sqlite": Path(folder) / "ledger.db", "postgresql": server.new_database()}
-            for name in [one for one in sources if one in makes]:
-                rates[name] = asyncio.run(sustained(sources[name], options.rate))
-    finally:
-        server.close()
+    rates: dict[str, Rate] = {}
+    with databases(needed="postgresql" in makes) as new, tempfile.TemporaryDirectory() as folder:
+        costs = asyncio.run(call_costs(makes, new()))
+        sources = {"sqlite": Path(folder) / "ledger.db", "postgresql": new()}
+        for name in [one for one in sources if one in makes]:
+            rates[name] = asyncio.run(sustained(sources[name], options.rate))
     if options.json:
         figures = {"costs": costs, "rates": rates}
         print(json.dumps(figures, default=vars, indent=2))
