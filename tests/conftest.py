@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,12 @@ settings.register_profile("cascade", derandomize=True, deadline=None, max_exampl
 # Many random examples, to look for what the fixed ones miss: --hypothesis-profile=search.
 settings.register_profile("search", deadline=None, max_examples=2000)
 settings.load_profile("cascade")
+
+
+def pytest_configure() -> None:
+    """Let tests stop programs with Ctrl-C, though a shell's jobs in the background ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
