@@ -348,19 +348,26 @@ def _arrays(
     signals: tuple[str, ...],
     slice_by: str | None,
 ) -> Runs:
-    table = [[found[tier] for tier in tiers] for found in queries.values()]
+    flat = [found[tier] for found in queries.values() for tier in tiers]
+    columns = dict(zip(Row._fields, zip(*flat, strict=True), strict=True))
+    shape = len(queries), len(tiers)
     codes: dict[str | None, int] = {None: -1}
 
     def floats(name: str) -> Floats:
-        return np.array([[getattr(row, name) for row in line] for line in table], float)
+        return np.array(columns[name], np.float64).reshape(shape)
+
+    def signal(name: str) -> Floats:
+        given: Sequence[Mapping[str, float]] = columns["signals"]
+        return np.array([one.get(name, math.nan) for one in given], np.float64).reshape(shape)
 
     def code(text: str | None) -> int:
         return codes.setdefault(text, len(codes) - 1)
 
-    answers = np.array([[code(row.answer) for row in line] for line in table], np.int64)
+    answers = np.array([code(text) for text in columns["answer"]], np.int64).reshape(shape)
     texts = tuple(text for text in codes if text is not None)
-    clusters = [line[0].cluster for line in table]
-    slices, slice_by = _slices(table, slice_by)
+    first = flat[:: len(tiers)]  # what is said of a query is said in each of its rows
+    clusters = [row.cluster for row in first]
+    slices, slice_by = _slices(first, slice_by)
     return Runs(
         tiers=tiers,
         keys=tuple(queries),
@@ -368,32 +375,25 @@ def _arrays(
         slice_by=slice_by,
         correct=floats("correct"),
         cost_usd=floats("cost_usd"),
-        signals={
-            name: np.array(
-                [[row.signals.get(name, math.nan) for row in line] for line in table], float
-            )
-            for name in signals
-        },
+        signals={name: signal(name) for name in signals},
         answers=answers,
         answer_texts=texts,
         schema_ok=floats("schema_ok"),
         output_tokens=floats("output_tokens"),
         latency_s=floats("latency_s"),
-        weights=np.array([line[0].weight for line in table], float),
+        weights=np.array([row.weight for row in first], np.float64),
         clusters=None
         if all(cluster is None for cluster in clusters)
         else np.array([code(cluster) for cluster in clusters], np.int64),
     )
 
 
-def _slices(
-    table: Sequence[Sequence[Row]], slice_by: str | None
-) -> tuple[tuple[str, ...], str | None]:
-    """The slice of each query, and the field that named it."""
-    named = tuple(line[0].slice or "" for line in table)
+def _slices(rows: Sequence[Row], slice_by: str | None) -> tuple[tuple[str, ...], str | None]:
+    """The slice of each query, by a row of it each, and the field that named it."""
+    named = tuple(row.slice or "" for row in rows)
     if slice_by is not None:
         return named, slice_by
     if any(named):
         return named, "slice"
-    tasks = tuple(line[0].key[1] for line in table)
+    tasks = tuple(row.key[1] for row in rows)
     return (tasks, "task") if len(set(tasks)) > 1 else (("",) * len(tasks), None)
