@@ -8,10 +8,11 @@ from typing import Any
 import anyio
 import pytest
 
-from cascade import Answer, Cascade, Path, Price, Tier
+from cascade import Answer, Cascade, Context, Path, Price, Tier, Usage
 from cascade.auditing import Audit
 from cascade.ledger import Ledger
 from cascade.types import Request
+from cascade.validation import Check
 from tests.cli.conftest import Cli
 
 
@@ -93,3 +94,45 @@ def test_no_ledger_is_a_mistake(cli: Cli) -> None:
     done = cli("audit", "--ledger", "sqlite:nothing.db")
     assert done.code == 2
     assert "there is no ledger" in done.err
+
+
+def test_labels_of_audits_feed_the_next_tune(cli: Cli) -> None:
+    ledger = Ledger("sqlite:ledger.db")
+    price = Price(input=1, output=1)
+
+    async def small(request: Request) -> Answer[str]:
+        number = int(request.messages[0]["content"])
+        return Answer(f"{'wrong' if number % 5 == 0 else 'right'} {number}", usage=Usage(10, 10))
+
+    async def large(request: Request) -> Answer[str]:
+        return Answer(f"right {request.messages[0]['content']}", usage=Usage(100, 100))
+
+    def sure(answer: Answer[Any], context: Context) -> float:
+        word, number = str(answer.text).split()
+        return 0.0 if int(number) % 10 == 1 else 0.6 if word == "wrong" else 0.9
+
+    made = Cascade(
+        name="support",
+        tiers=[Tier("small", call=small, price=price), Tier("large", call=large, price=price)],
+        validators=[Check("sure", sure, at=0.5).for_tiers("small")],
+        observers=[ledger],
+        audit=Audit(share=1.0, labels=ledger),
+    )
+
+    async def serve() -> None:
+        for number in range(200):
+            await made.run(str(number))
+        assert made.auditor is not None
+        await made.auditor.catch_up()
+
+    anyio.run(serve)
+    assert ledger.close()
+    where = ("--ledger", "sqlite:ledger.db")
+    done = cli("ledger", "export", *where, "--strongest", "large", "--runs", "runs.jsonl")
+    assert done.code == 0, done.err
+    assert "360 rows of 180 calls" in done.out  # 20 were not accepted, and escalated
+    done = cli("tune", "runs.jsonl", "--tiers", "small,large", "-o", "policy.json")
+    assert done.code == 0, done.err
+    replayed = json.loads(cli("replay", "runs.jsonl", "--policy", "policy.json", "--json").out)
+    assert replayed["accuracy"] == 1.0
+    assert replayed["relative_cost"] < 0.5
