@@ -156,11 +156,14 @@ class _Induction:
         folds = self.answered.folds
         x, ridge = self._by_slice(terms)
         weighted = x * self.runs.weights[:, None]
+        parts = [np.flatnonzero(folds == fold) for fold in range(int(folds.max()) + 1)]
+        squares = [weighted[rows].T @ x[rows] for rows in parts]
+        products = [weighted[rows].T @ target[rows] for rows in parts]
+        square, product = np.sum(squares, axis=0), np.sum(products, axis=0)
         out: Floats = np.zeros_like(target)
-        for fold in range(int(folds.max()) + 1):
-            held = folds == fold
-            out[held] = x[held] @ _solved(x[~held], weighted[~held], target[~held], ridge)
-        found = _solved(x, weighted, target, ridge)
+        for rows, held, told in zip(parts, squares, products, strict=True):
+            out[rows] = x[rows] @ _solved(square - held, product - told, ridge)
+        found = _solved(square, product, ridge)
         width = terms.shape[1]
         by_slice = {"": found[:width]}
         for i, name in enumerate(self.own_slices):
@@ -221,8 +224,8 @@ def _argmax(values: Mapping[str, Floats]) -> list[str]:
     return [tiers[i] for i in np.argmax(np.stack(list(values.values())), axis=0)]
 
 
-def _solved(x: Floats, weighted: Floats, target: Floats, ridge: Floats) -> Floats:
-    found = np.linalg.solve(weighted.T @ x + np.diag(ridge), weighted.T @ target)
+def _solved(square: Floats, product: Floats, ridge: Floats) -> Floats:
+    found = np.linalg.solve(square + np.diag(ridge), product)
     return np.asarray(found, np.float64)
 
 
