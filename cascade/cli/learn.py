@@ -113,6 +113,7 @@ def learn(
     names = listed(signals)
     settings = Settings(seed=seed)
     function = _function(embed)
+    say(f"training five times on four fifths of {len(examples)} queries ...")
     held_out = out_of_fold(examples, settings, signals=names, embed=function, seed=seed)
     found = assess(
         examples,
