@@ -32,22 +32,45 @@ def run(step: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the session, at its end."""
-    folder = tmp_path_factory.mktemp("session")
-    for match in FENCE.finditer((ROOT / "docs" / "evals.md").read_text(encoding="utf-8")):
-        mark = match["mark"] or ""
-        if not mark.startswith("session"):
-            continue
+STEPS = [
+    match
+    for match in FENCE.finditer((ROOT / "docs" / "evals.md").read_text(encoding="utf-8"))
+    if (match["mark"] or "").startswith("session")
+]
+BEGINNING = 4  # the cases, the configuration, and what really asks the models
+
+
+def do(steps: Sequence[re.Match[str]], folder: Path) -> None:
+    command = {"python": [sys.executable, "-c"], "bash": ["bash", "-euo", "pipefail", "-c"]}
+    for match in steps:
         if match["language"] == "toml":
-            (folder / mark.removeprefix("session: ")).write_text(match["code"], encoding="utf-8")
+            file = folder / match["mark"].removeprefix("session: ")
+            file.write_text(match["code"], encoding="utf-8")
             continue
-        command = {"python": [sys.executable, "-c"], "bash": ["bash", "-euo", "pipefail", "-c"]}
         done = run([*command[match["language"]], match["code"]], folder)
-        exits = EXITS.fullmatch(mark)
+        exits = EXITS.fullmatch(match["mark"])
         assert done.returncode == (int(exits[1]) if exits else 0), done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the session, once the models were asked."""
+    folder = tmp_path_factory.mktemp("session")
+    do(STEPS[:BEGINNING], folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def ended(begun: Path) -> Path:
+    """The folder of the session, at its end."""
+    do(STEPS[BEGINNING:], begun)
+    return begun
+
+
+def test_the_session_begins_with_runs_of_each_tier_and_of_the_cascade(begun: Path) -> None:
+    lines = (begun / "runs.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 2 * 500
+    assert len((begun / "today.jsonl").read_text(encoding="utf-8").splitlines()) == 800
 
 
 def test_the_session_leaves_what_it_promises(ended: Path) -> None:
