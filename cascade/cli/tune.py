@@ -56,7 +56,7 @@ def tune(
     max_asks: Annotated[int, Parameter(validator=Number(gte=1, lte=9))] = 3,
     folds: Annotated[int | None, Parameter(validator=Number(gte=2, lte=20))] = None,
     repeats: Annotated[int | None, Parameter(validator=Number(gte=1, lte=20))] = None,
-    margin: Annotated[float, Parameter(validator=Number(gte=0, lte=5))] = 0.0,
+    margin: Annotated[float, Parameter(validator=Number(gte=0, lte=5))] = 0.25,
     seed: int = 0,
     created_at: str = "",
     proof: Proof = _PROOF,
