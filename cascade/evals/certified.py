@@ -21,9 +21,9 @@ from cascade.evals.certificates import Candidate, Certificate, Method, certify, 
 from cascade.evals.explicit import ladder_policy
 from cascade.evals.families import price_grid, useful_tiers
 from cascade.evals.induction import induced
-from cascade.evals.replay import replay, single
+from cascade.evals.replay import Known, replay, single
 from cascade.evals.runs import Floats, Runs
-from cascade.evals.tune import MIN_QUERIES, Settings, alone, evidence_of
+from cascade.evals.tune import MIN_QUERIES, Settings, alone, check_runs, evidence_of
 from cascade.policy import Policy
 
 __all__ = ["Promise", "certified", "fitted_policies", "prove", "way"]
@@ -66,10 +66,9 @@ def way(runs: Runs, strong: str, settings: Settings) -> tuple[list[Policy], Runs
     """The policies to test, from the strictest to the loosest, and the queries to test them on.
 
     Raises:
-        ConfigError: there are too few queries, or no tier of that name.
+        ConfigError: there are too few queries, no tier of that name, or nothing to save.
     """
-    if strong not in runs.tiers:
-        raise ConfigError(f"the strong tier {strong!r} is none of {', '.join(runs.tiers)}")
+    check_runs(runs, strong)
     if len(runs) < 2 * MIN_QUERIES:
         raise ConfigError(
             f"{len(runs)} queries are too few to prove anything: record "
@@ -120,8 +119,9 @@ def _with_the_middles(prices: Floats) -> Floats:
 
 def _candidates(policies: Sequence[Policy], test: Runs, strong: str) -> Iterator[Candidate]:
     reference = test.correct[:, test.column(strong)]
+    known = Known()
     for i, policy in enumerate(policies, 1):
-        outcomes = replay(policy, test)
+        outcomes = replay(policy, test, known=known)
         cost = _mean(test, outcomes.cost_usd)
         yield Candidate(outcomes.correct - reference, cost, f"policy {i} of {len(policies)}")
 

@@ -26,7 +26,7 @@ from cascade.evals.measures import bootstrap, mixture_quality, single_tiers
 from cascade.evals.runs import Floats, Runs
 from cascade.policy import AnswerModel, Policy, StateModel
 
-__all__ = ["Chosen", "Settings", "alone", "cheapest", "evidence_of", "tune"]
+__all__ = ["Chosen", "Settings", "alone", "cheapest", "check_runs", "evidence_of", "tune"]
 
 MIN_QUERIES: Final = 50
 MIN_CLUSTERS: Final = 10
@@ -101,7 +101,7 @@ def tune(runs: Runs, strong: str, settings: Settings) -> Policy:
     Raises:
         ConfigError: there are too few queries to tune on, no tier of that name, or nothing to save.
     """
-    _check(runs, strong)
+    check_runs(runs, strong)
     cost = np.average(runs.cost_usd, axis=0, weights=runs.weights)
     ladder = Ladder(useful_tiers(runs, strong), strong, settings.max_asks)
     prices = price_grid(float(cost[runs.column(strong)]))
@@ -118,8 +118,12 @@ def tune(runs: Runs, strong: str, settings: Settings) -> Policy:
     return replace(policy, evidence=_evidence(runs, curves, chosen, strong, settings))
 
 
-def _check(runs: Runs, strong: str) -> None:
-    """See that there is something to learn and to save."""
+def check_runs(runs: Runs, strong: str) -> None:
+    """See that there is something to learn and to save.
+
+    Raises:
+        ConfigError: there is not; the message says what to record.
+    """
     if len(runs) < MIN_QUERIES:
         raise ConfigError(
             f"{len(runs)} queries are too few to tune on: record {MIN_QUERIES - len(runs)} more at "

@@ -170,8 +170,10 @@ def train_and_predict(
 
 def _trained(
     linear: Any, x: Any, correct: Floats, blank: Model, settings: Settings, places: Ints
-) -> Model:
-    """The blank model with its weights."""
+) -> tuple[Model, Floats]:
+    """The blank model with its weights, and the chances that models without each example give."""
+    import numpy as np
+
     held_out = _held_out(linear, x, correct, places, settings)
     strength = min(held_out, key=lambda c: _gain_error(linear, held_out[c], correct))
     of_shape = settings.of_shape(blank.embedding)
