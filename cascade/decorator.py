@@ -143,9 +143,7 @@ class Cascade:
             spend.check_near_last(self.tiers)
         check_thresholds("the cascade", thresholds, self.tiers, self.validators)
 
-        by_path = {path_name: path.declared() for path_name, path in self.paths.items()}
-        reader = Reader(name, signals, by_path, request_from)
-        in_force = self._policy_in_force(policy, clock, reader, router)
+        in_force = self._policy_in_force(policy, clock, router)
         weighed = weighed_by(in_force, self.validators)
         watchers = Observers(as_observers(observers))
         self._shutdown = Shutdown()
@@ -185,6 +183,8 @@ class Cascade:
             return rung_for(tier, judges, (thresholds, own), latencies[tier.name], weighed)
 
         plans = RoutePlans(self.tiers, {one: self.plan(one) for one in (None, *self.paths)}, rung)
+        by_path = {path_name: path.declared() for path_name, path in self.paths.items()}
+        reader = Reader(name, signals, by_path, request_from)
         self.routes = Routes(
             plans,
             self.rules,
@@ -198,7 +198,6 @@ class Cascade:
         self,
         policy: Policy | str | PathLike[str] | None,
         clock: Callable[[], float],
-        reader: Reader,
         router: Router | None,
     ) -> PolicySource | None:
         """Where the policy comes from. None: there is none."""
@@ -211,7 +210,7 @@ class Cascade:
                 raise ConfigError("the policy has a router of its own; leave out router")
 
         def text_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-            return reader.said(args, kwargs).text
+            return self.routes.reader.said(args, kwargs).text
 
         source = FilePath(policy) if isinstance(policy, str | PathLike) else policy
         return PolicySource(source, check, clock, text_of)

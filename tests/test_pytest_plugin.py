@@ -41,7 +41,11 @@ def test_asks(replay_cache):
 """
 
 
-def test_suites_that_do_not_use_it_are_left_alone(pytester: pytest.Pytester) -> None:
+def test_suites_that_do_not_use_it_are_left_alone(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # what others load is theirs
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
     pytester.makepyfile(
         """
         import sys
