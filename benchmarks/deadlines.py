@@ -14,6 +14,7 @@ import asyncio
 import gc
 import importlib.metadata
 import json
+import logging
 import math
 import os
 import random
@@ -131,6 +132,8 @@ def litellm_router(url: str, budget_s: float) -> Ask:
     import litellm
 
     litellm.suppress_debug_info = True
+    for name in ("LiteLLM", "LiteLLM Router"):  # a traceback a call would be what is measured
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     router = litellm.Router(
         model_list=[
             {

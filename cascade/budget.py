@@ -5,7 +5,18 @@ from __future__ import annotations
 import math
 from typing import Final
 
-__all__ = ["FITS_AT", "HAS_A_CHANCE_AT", "HEDGE_AT", "LatencySketch", "fits", "hedge_after_s"]
+from anyio.lowlevel import RunVar
+
+__all__ = [
+    "FITS_AT",
+    "HAS_A_CHANCE_AT",
+    "HEDGE_AT",
+    "LatencySketch",
+    "Lateness",
+    "fits",
+    "hedge_after_s",
+    "lateness",
+]
 
 FITS_AT: Final = 0.5
 """A rung fits when this share of its calls would be done in the time left."""
@@ -15,6 +26,10 @@ HAS_A_CHANCE_AT: Final = 0.05
 
 HEDGE_AT: Final = 0.95
 """A hedge starts while the next rung still has this share of the chance that it has at first."""
+
+LATENESS_HALF_LIFE_S: Final = 1.0
+MOST_OF_BUDGET: Final = 0.5
+"""The share of a budget that is given up at most for an event loop that is late."""
 
 HALF_LIFE_S: Final = 600.0
 PROBE_EVERY_S: Final = 30.0
@@ -191,6 +206,45 @@ class LatencySketch:
         self._buckets = {bucket: count for bucket, count in kept.items() if count > 1e-9}
         self._total = math.fsum(self._buckets.values())
         self._landmark_s = now_s
+
+
+class Lateness:
+    """How late an event loop strikes deadlines.
+
+    A loop with more to do than it has time for comes late to all of it, to deadlines too. A call
+    on it is given up by as much earlier as the loop was late lately, so that it ends in time.
+    """
+
+    __slots__ = ("_late_s", "_seen_s")
+
+    def __init__(self) -> None:
+        self._late_s = 0.0
+        self._seen_s = 0.0
+
+    def observe(self, late_s: float, now_s: float) -> None:
+        """A deadline was struck so late: the most of the last seconds counts."""
+        self._late_s = max(late_s, self._lately_s(now_s))
+        self._seen_s = now_s
+
+    def margin_s(self, budget_s: float, now_s: float) -> float:
+        """How much before the end of a budget to give up, in seconds."""
+        return min(self._lately_s(now_s), MOST_OF_BUDGET * budget_s) if self._late_s else 0.0
+
+    def _lately_s(self, now_s: float) -> float:
+        return self._late_s * math.exp2((self._seen_s - now_s) / LATENESS_HALF_LIFE_S)
+
+
+_lateness: RunVar[Lateness] = RunVar("cascade_lateness")
+
+
+def lateness() -> Lateness:
+    """That of the event loop this runs in."""
+    try:
+        return _lateness.get()
+    except LookupError:
+        found = Lateness()
+        _lateness.set(found)
+        return found
 
 
 def fits(expected_s: float | None, time_left_s: float | None) -> bool:

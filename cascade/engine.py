@@ -9,6 +9,7 @@ from typing import Any
 from anyio import CancelScope, current_time
 
 from cascade.attempt import Call, Run, attempt_rung
+from cascade.budget import lateness
 from cascade.decision import (
     CANCELLED,
     ERROR,
@@ -93,7 +94,10 @@ async def _within_budget(run: Run, budget_s: float | None) -> Decision:
     if budget_s is None and not plan.shutdown.is_tracking:
         decision = await _climb(run)
     else:
-        run.deadline = math.inf if budget_s is None else current_time() + budget_s
+        late = lateness()
+        if budget_s is not None:
+            now_s = current_time()
+            run.deadline = now_s + budget_s - late.margin_s(budget_s, now_s)
         decision = OUT_OF_TIME
         scope = CancelScope(deadline=run.deadline)
         plan.shutdown.enter(scope)
@@ -106,6 +110,9 @@ async def _within_budget(run: Run, budget_s: float | None) -> Decision:
             decision = SHUT_DOWN
             for attempt in run.unfinished():
                 attempt.reason = "shutdown"
+        elif scope.cancelled_caught:
+            now_s = current_time()
+            late.observe(now_s - run.deadline, now_s)
     if decision.reason in ("budget", "spend", "shutdown"):
         _skip_the_rest(run, decision)
     return decision

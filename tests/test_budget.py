@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import pytest
 import trio
 import trio.testing
@@ -29,10 +31,12 @@ from cascade.budget import (
     HALF_LIFE_S,
     PROBE_EVERY_S,
     LatencySketch,
+    Lateness,
     fits,
     hedge_after_s,
+    lateness,
 )
-from cascade.types import Result
+from cascade.types import Request, Result
 
 # The sketch.
 
@@ -544,3 +548,40 @@ def test_hedging_never_outlives_the_budget_nor_loses_an_answer(
 def test_options_that_cannot_work_say_so(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Cascade(tiers=[Tier("a"), Tier("b")], paths={"p": Path(**options)})
+
+
+def test_a_loop_that_is_late_gives_up_earlier() -> None:
+    late = Lateness()
+    assert late.margin_s(1.0, 10.0) == 0.0
+    late.observe(0.08, 10.0)
+    assert late.margin_s(1.0, 10.0) == pytest.approx(0.08)
+    late.observe(0.01, 10.0)  # the most of the last seconds counts
+    assert late.margin_s(1.0, 10.0) == pytest.approx(0.08)
+    assert late.margin_s(0.1, 10.0) == pytest.approx(0.05)  # never more than half of the budget
+    assert late.margin_s(1.0, 11.0) == pytest.approx(0.04)
+    assert late.margin_s(1.0, 40.0) < 1e-6
+
+
+@given(st.floats(0, 10), st.floats(0.001, 10), st.floats(0, 100))
+def test_the_margin_leaves_half_of_every_budget(
+    late_s: float, budget_s: float, after_s: float
+) -> None:
+    late = Lateness()
+    late.observe(late_s, 0.0)
+    assert 0 <= late.margin_s(budget_s, after_s) <= min(late_s, budget_s / 2) + 1e-12
+
+
+@pytest.mark.anyio
+async def test_a_deadline_that_was_struck_late_makes_the_next_one_earlier() -> None:
+    async def block(request: Request) -> str:
+        time.sleep(0.05)  # noqa: ASYNC251 - what holds up the event loop holds up its deadlines
+        await anyio.sleep(1)
+        return "never"
+
+    made = Cascade(
+        tiers=[Tier("slow", call=block)], paths={"p": Path(budget_s=0.01)}, on_exhausted="best"
+    )
+    assert lateness().margin_s(1.0, anyio.current_time()) == 0
+    result = await made.run("?", path="p")
+    assert result.reason == "budget"
+    assert lateness().margin_s(1.0, anyio.current_time()) > 0
