@@ -90,11 +90,14 @@ class LatencySketch:
         if self._landmark_s is None:
             self._landmark_s = now_s
         self._probe_from_s = now_s + PROBE_EVERY_S
-        weight = math.exp2(min((now_s - self._landmark_s) / HALF_LIFE_S, 900.0))
+        half_lives = (now_s - self._landmark_s) / HALF_LIFE_S
+        weight = math.exp2(half_lives if half_lives < 900.0 else 900.0)
         if weight > _LARGEST_WEIGHT:
             self._rebase(weight, now_s)
             weight = 1.0
-        bucket = math.ceil(math.log(max(latency_s, _SHORTEST_S)) / _LOG_GROWTH)
+        bucket = math.ceil(
+            math.log(latency_s if latency_s > _SHORTEST_S else _SHORTEST_S) / _LOG_GROWTH
+        )
         self._buckets[bucket] = self._buckets.get(bucket, 0.0) + weight
         self._total += weight
         self._since_cached += 1

@@ -37,6 +37,8 @@ from cascade.types import UNSET, Attempt, Result
 
 __all__ = ["climb", "failure"]
 
+_CUT_SHORT = frozenset({"budget", "spend", "shutdown"})
+
 
 async def climb(
     plan: Plan,
@@ -72,7 +74,12 @@ async def _observed(run: Run, budget_s: float | None, told: CallSpan | None = No
     """Climb, and tell the observers what came of it, however it ends."""
     decision = ERROR
     try:
-        decision = await _within_budget(run, budget_s)
+        if budget_s is None and not run.plan.shutdown.is_tracking:
+            decision = await _climb(run)
+        else:
+            decision = await _within_budget(run, budget_s)
+        if decision.reason in _CUT_SHORT:
+            _skip_the_rest(run, decision)
     except BaseException as error:
         if not isinstance(error, Exception):
             decision = CANCELLED
@@ -90,31 +97,27 @@ async def _observed(run: Run, budget_s: float | None, told: CallSpan | None = No
 
 
 async def _within_budget(run: Run, budget_s: float | None) -> Decision:
+    """Climb inside a cancel scope, which the deadline or a shutdown ends."""
     plan = run.plan
-    if budget_s is None and not plan.shutdown.is_tracking:
-        decision = await _climb(run)
-    else:
-        late = lateness()
-        if budget_s is not None:
-            now_s = current_time()
-            run.deadline = now_s + budget_s - late.margin_s(budget_s, now_s)
-        decision = OUT_OF_TIME
-        scope = CancelScope(deadline=run.deadline)
-        plan.shutdown.enter(scope)
-        try:
-            with scope:
-                decision = await _climb(run)
-        finally:
-            plan.shutdown.leave(scope)
-        if scope.cancelled_caught and plan.shutdown.is_cutting:
-            decision = SHUT_DOWN
-            for attempt in run.unfinished():
-                attempt.reason = "shutdown"
-        elif scope.cancelled_caught:
-            now_s = current_time()
-            late.observe(now_s - run.deadline, now_s)
-    if decision.reason in ("budget", "spend", "shutdown"):
-        _skip_the_rest(run, decision)
+    late = lateness()
+    if budget_s is not None:
+        now_s = current_time()
+        run.deadline = now_s + budget_s - late.margin_s(budget_s, now_s)
+    decision = OUT_OF_TIME
+    scope = CancelScope(deadline=run.deadline)
+    plan.shutdown.enter(scope)
+    try:
+        with scope:
+            decision = await _climb(run)
+    finally:
+        plan.shutdown.leave(scope)
+    if scope.cancelled_caught and plan.shutdown.is_cutting:
+        decision = SHUT_DOWN
+        for attempt in run.unfinished():
+            attempt.reason = "shutdown"
+    elif scope.cancelled_caught:
+        now_s = current_time()
+        late.observe(now_s - run.deadline, now_s)
     return decision
 
 
@@ -228,12 +231,15 @@ def _result(run: Run, decision: Decision, budget_s: float | None) -> Result[Any]
         current_tenant(),
         run.labels.metadata,
         None if outer is None else outer.call_id,
-        tuple([rung.tier.name for rung in plan.rungs]),
+        plan.tier_names,
     )
 
 
 def _accepted(attempts: list[Attempt]) -> Attempt:
     """The accepted attempt: the last one, but for a hedge that was called off after it."""
+    last = attempts[-1]
+    if last.outcome == "accepted":
+        return last
     last = attempts[-1]
     if last.outcome == "accepted":
         return last

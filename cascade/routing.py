@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 from cascade.budget import LatencySketch
@@ -185,6 +185,7 @@ class Plan:
         weighed: the names of the validators whose scores the policy weighs; their thresholds
             decide nothing.
         audit: what audits its accepted answers. None: nothing.
+        tier_names: of the rungs.
     """
 
     cascade: str | None
@@ -206,6 +207,11 @@ class Plan:
     policy: PolicyInForce | None = None
     weighed: frozenset[str] = frozenset()
     audit: Auditor | None = None
+    tier_names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Worked out here, once: each call's result has it.
+        object.__setattr__(self, "tier_names", tuple(rung.tier.name for rung in self.rungs))
 
 
 def ladder_of(tiers: Sequence[Tier], name: str, path: Path) -> Sequence[Tier]:
