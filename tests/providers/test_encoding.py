@@ -70,7 +70,7 @@ def test_the_bound_is_one_for_all_pieces() -> None:
         decoder.feed(b"1")
 
 
-@pytest.mark.parametrize("begun", [b"", gzip.compress(b"a" * 100)[:12]])
+@pytest.mark.parametrize("begun", [b"", gzip.compress(b"a" * 100, mtime=0)[:12]])
 def test_what_is_not_in_its_encoding_is_broken(begun: bytes) -> None:
     decoder = Decoder("gzip")
     decoder.feed(begun)
