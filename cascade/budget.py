@@ -27,7 +27,7 @@ HAS_A_CHANCE_AT: Final = 0.05
 HEDGE_AT: Final = 0.95
 """A hedge starts while the next rung still has this share of the chance that it has at first."""
 
-LATENESS_HALF_LIFE_S: Final = 1.0
+LATENESS_HALF_LIFE_S: Final = 5.0
 MOST_OF_BUDGET: Final = 0.5
 """The share of a budget that is given up at most for an event loop that is late."""
 

@@ -29,6 +29,7 @@ from cascade.budget import (
     ENOUGH,
     FITS_AT,
     HALF_LIFE_S,
+    LATENESS_HALF_LIFE_S,
     PROBE_EVERY_S,
     LatencySketch,
     Lateness,
@@ -558,8 +559,8 @@ def test_a_loop_that_is_late_gives_up_earlier() -> None:
     late.observe(0.01, 10.0)  # the most of the last seconds counts
     assert late.margin_s(1.0, 10.0) == pytest.approx(0.08)
     assert late.margin_s(0.1, 10.0) == pytest.approx(0.05)  # never more than half of the budget
-    assert late.margin_s(1.0, 11.0) == pytest.approx(0.04)
-    assert late.margin_s(1.0, 40.0) < 1e-6
+    assert late.margin_s(1.0, 10.0 + LATENESS_HALF_LIFE_S) == pytest.approx(0.04)
+    assert late.margin_s(1.0, 10.0 + 30 * LATENESS_HALF_LIFE_S) < 1e-6
 
 
 @given(st.floats(0, 10), st.floats(0.001, 10), st.floats(0, 100))

@@ -272,6 +272,7 @@ class BackgroundWriter:
         """Have parts, the last of them first, wait again in front of all others."""
         for part in parts:
             self._backlog.put_back(part)
+        self._drop(self._buffer, "buffer_full")  # more may have come in while it was tried
         self._drop_bytes()
         self._wake_at = self._room()
         self._again = True
