@@ -59,6 +59,7 @@ class PolicySource:
     """
 
     __slots__ = (
+        "_check",
         "_clock",
         "_file",
         "_look_at_s",
@@ -66,7 +67,6 @@ class PolicySource:
         "_router",
         "_stamp",
         "_text_of",
-        "check",
         "version",
     )
 
@@ -77,7 +77,7 @@ class PolicySource:
         clock: Callable[[], float],
         text_of: Callable[[tuple[Any, ...], Mapping[str, Any]], str],
     ) -> None:
-        self.check = check
+        self._check = check
         self._clock = clock
         self._text_of = text_of
         self._file = policy if isinstance(policy, FilePath) else None
@@ -99,6 +99,10 @@ class PolicySource:
         """What the router of the current policy says of a call. None: it has none, or abstains."""
         return None if self._router is None else self._router.chances(self._text_of(args, kwargs))
 
+    def check(self, policy: Policy) -> None:
+        """Raises ConfigError when a policy does not fit the cascade."""
+        self._check(policy)
+
     def fall_back(self, policy: Policy) -> None:
         """Put another policy in force, until the file of this one changes.
 
@@ -109,7 +113,7 @@ class PolicySource:
 
     def _put_in_force(self, policy: Policy) -> None:
         """Raises ConfigError when it does not fit; what was in force then stays."""
-        self.check(policy)
+        self._check(policy)
         router = _router_of(policy)
         self._policy, self._router, self.version = policy, router, policy.sha256()[:12]
 

@@ -24,6 +24,7 @@ from cascade.learn.model import checked, content_of
 from cascade.learn.router import LearnedRouter
 from cascade.learn.training import Settings, train_and_predict
 from cascade.policy import Policy
+from cascade.types import Fact
 
 __all__ = ["Begun", "begin_by_text", "chances_of", "with_texts"]
 
@@ -97,11 +98,12 @@ def begin_by_text(fitted: Fitted, seed: int) -> Begun:
 
 
 def _examples(runs: Runs) -> Examples:
+    no_signals: Mapping[str, Fact] = {}
     return Examples(
         runs.tiers,
         runs.keys,
         runs.texts,
-        ({},) * len(runs),
+        (no_signals,) * len(runs),
         tuple(map(tuple, runs.correct.tolist())),
         tuple(map(tuple, runs.cost_usd.tolist())),
     )
@@ -118,12 +120,13 @@ def _weights(runs: Runs, terms: Floats, worth: Floats) -> dict[str, Floats]:
     ridge = [1e-6] + [_RIDGE] * (x.shape[1] - 1) + [START_PRIOR] * len(slices)
     x = np.column_stack([x, own])
     weighted = x * runs.weights[:, None]
-    found = np.linalg.solve(weighted.T @ x + np.diag(ridge), weighted.T @ worth)
+    solved = np.linalg.solve(weighted.T @ x + np.diag(ridge), weighted.T @ worth)
+    found: Floats = np.asarray(solved, np.float64)
     width = terms.shape[1]
-    pooled = found[:width].copy()
+    pooled: Floats = found[:width].copy()
     pooled[1:] /= spread[:, None]
     pooled[0] -= mean @ pooled[1:]
-    by_slice = {"": pooled}
+    by_slice: dict[str, Floats] = {"": pooled}
     for i, name in enumerate(slices):
         by_slice[name] = pooled.copy()
         by_slice[name][0] += found[width + i]
