@@ -240,9 +240,6 @@ def _accepted(attempts: list[Attempt]) -> Attempt:
     last = attempts[-1]
     if last.outcome == "accepted":
         return last
-    last = attempts[-1]
-    if last.outcome == "accepted":
-        return last
     return next(attempt for attempt in reversed(attempts) if attempt.outcome == "accepted")
 
 
