@@ -100,17 +100,17 @@ async def _within_budget(run: Run, budget_s: float | None) -> Decision:
     """Climb inside a cancel scope, which the deadline or a shutdown ends."""
     plan = run.plan
     late = lateness()
+    scope = CancelScope()
     if budget_s is not None:
-        now_s = current_time()
-        run.deadline = now_s + budget_s - late.margin_s(budget_s, now_s)
+        late.enter(run, scope, budget_s, current_time())
     decision = OUT_OF_TIME
-    scope = CancelScope(deadline=run.deadline)
     plan.shutdown.enter(scope)
     try:
         with scope:
             decision = await _climb(run)
     finally:
         plan.shutdown.leave(scope)
+        late.leave(run)
     if scope.cancelled_caught and plan.shutdown.is_cutting:
         decision = SHUT_DOWN
         for attempt in run.unfinished():
