@@ -72,7 +72,7 @@ class LearnedRouter:
             an embedding and there is none, or the other way round.
     """
 
-    __slots__ = ("_costs", "_embed", "_entries", "_floor", "_places", "model", "value_usd")
+    __slots__ = ("_adds", "_costs", "_embed", "_floor", "_known", "_places", "model", "value_usd")
 
     @named_options
     def __init__(
@@ -92,11 +92,14 @@ class LearnedRouter:
         for tier, cost in (costs_usd or {}).items():
             self._costs[self._place("costs_usd", tier)] = _amount(f"costs_usd[{tier!r}]", cost)
         self._floor = 0 if floor is None else self._place("floor", floor)
-        # (idf squared, idf times each weight): so one lookup gives all that a key adds.
-        self._entries: dict[Key, tuple[float, ...]] = {
-            _key(gram): (row[0] ** 2, *(row[0] * weight for weight in row[1:]))
-            for gram, row in model.vocabulary.items()
+        self._known: dict[Key, int] = {
+            _key(gram): number for number, gram in enumerate(model.vocabulary)
         }
+        # (idf squared, idf times each weight): all that a key adds.
+        self._adds: list[tuple[float, ...]] = [
+            (row[0] ** 2, *(row[0] * weight for weight in row[1:]))
+            for row in model.vocabulary.values()
+        ]
 
     @classmethod
     def load(
@@ -140,7 +143,7 @@ class LearnedRouter:
     def chances(self, text: str) -> list[float] | None:
         """For each tier, cheapest first, how likely its answer is right. None: it abstains."""
         reading = self._read(text, None)
-        if novelty(reading, self._entries, self.model) > 1:
+        if novelty(reading, self._known, self.model) > 1:
             return None
         return self._chances(self._log_odds(reading))
 
@@ -162,7 +165,7 @@ class LearnedRouter:
             self._choose(reading, list(self._places) if tiers is None else tiers),
             dict(zip(self._places, chances, strict=True)),
             tuple(sorted(self._weighed(reading), key=lambda w: -abs(w.weight))[:most]),
-            novelty(reading, self._entries, self.model),
+            novelty(reading, self._known, self.model),
         )
 
     def __repr__(self) -> str:
@@ -193,7 +196,7 @@ class LearnedRouter:
         places = [place for place in places if place >= self._floor]
         if not places:
             return Choice(None, "it knows none of these rungs, or none from its floor on")
-        if novelty(reading, self._entries, self.model) > 1:
+        if novelty(reading, self._known, self.model) > 1:
             lowest = self.model.heads[places[0]].tier if self._floor else None
             return Choice(lowest, "the text is unlike those it was trained on")
         chances = self._chances(self._log_odds(reading))
@@ -209,22 +212,18 @@ class LearnedRouter:
         return f"{right}, {rival}: the gain pays for its cost"
 
     def _log_odds(self, reading: Reading) -> list[float]:
-        counts, get = reading.counts, self._entries.get
-        found = list(filter(None, map(get, counts)))
         shape = shape_of(reading, self.model)
         of_shape = [_dot(head.shape, shape) + head.intercept for head in self.model.heads]
+        found = reading.among(self._known)
         if not found:
             return of_shape
-        # As if every key occurred once; then what those add that occur again.
-        squares, *sums = map(_total, zip(*found, strict=True))
-        for key, count in counts.items():
-            if count > 1 and (entry := get(key)):
-                more = math.log(count)
-                squares += (2 + more) * more * entry[0]
-                for place in range(len(sums)):
-                    sums[place] += more * entry[place + 1]
-        norm = math.sqrt(squares) or 1.0
-        return [of_keys / norm + rest for of_keys, rest in zip(sums, of_shape, strict=True)]
+        often = [1.0 if count == 1 else 1 + math.log(count) for count in found.values()]
+        squares, *weights = zip(*map(self._adds.__getitem__, found), strict=True)
+        norm = math.sqrt(_dot(squares, [times * times for times in often])) or 1.0
+        return [
+            _dot(of_keys, often) / norm + rest
+            for of_keys, rest in zip(weights, of_shape, strict=True)
+        ]
 
     def _chances(self, log_odds: Sequence[float]) -> list[float]:
         return [
@@ -234,15 +233,16 @@ class LearnedRouter:
 
     def _weighed(self, reading: Reading) -> list[Weighed]:
         low, high = self.model.heads[0], self.model.heads[-1]
-        known = {key: entry for key in reading.counts if (entry := self._entries.get(key))}
-        tf = {key: 1 + math.log(reading.counts[key]) for key in known}
-        norm = math.sqrt(sum(entry[0] * tf[key] ** 2 for key, entry in known.items())) or 1.0
+        keys = reading.keys()
+        known = {key: self._adds[self._known[key]] for key in keys if key in self._known}
+        tf = {key: 1 + math.log(keys[key]) for key in known}
+        norm = math.sqrt(sum(adds[0] * tf[key] ** 2 for key, adds in known.items())) or 1.0
         weighed = [
             Weighed(
                 f'"{spoken(key)}"',
-                (entry[-1] * high.slope - entry[1] * low.slope) * tf[key] / norm,
+                (adds[-1] * high.slope - adds[1] * low.slope) * tf[key] / norm,
             )
-            for key, entry in known.items()
+            for key, adds in known.items()
         ]
         of_shape = [
             (up * high.slope - down * low.slope) * x
@@ -258,10 +258,7 @@ class LearnedRouter:
 
 def shape_of(reading: Reading, model: Model) -> list[float]:
     """The shape, standardised as in training."""
-    return [
-        min(max((x - mean) * scale, -FARTHEST), FARTHEST)
-        for x, mean, scale in zip(reading.shape, model.shape_mean, model.shape_scale, strict=True)
-    ]
+    return [min(max(gap, -FARTHEST), FARTHEST) for gap in _gaps(reading, model)]
 
 
 def novelty(reading: Reading, known: Container[Key], model: Model) -> float:
@@ -274,7 +271,7 @@ def novelty(reading: Reading, known: Container[Key], model: Model) -> float:
     words, familiar = reading.words, model.familiar
     if not words or not familiar.least_chars <= reading.chars <= familiar.most_chars:
         return math.inf
-    unseen = sum([word not in known for word in words])
+    unseen = len(words) - sum(map(known.__contains__, words))
     return max(
         surprise(unseen, len(words), familiar.unseen) / familiar.unseen_limit,
         farness(reading, model) / familiar.shape_limit,
@@ -283,8 +280,11 @@ def novelty(reading: Reading, known: Container[Key], model: Model) -> float:
 
 def farness(reading: Reading, model: Model) -> float:
     """How far from the mean shape a text is: the root of the sum of its squares, standardised."""
-    gaps = map(mul, map(sub, reading.shape, model.shape_mean), model.shape_scale)
-    return math.hypot(*gaps)
+    return math.hypot(*_gaps(reading, model))
+
+
+def _gaps(reading: Reading, model: Model) -> Iterable[float]:
+    return map(mul, map(sub, reading.shape, model.shape_mean), model.shape_scale)
 
 
 def surprise(unseen: int, words: int, share: float) -> float:
@@ -317,10 +317,6 @@ def _amount(name: str, value: float) -> float:
     if isinstance(value, bool) or not math.isfinite(value) or value < 0:
         raise ConfigError(f"{name}={value!r} is no amount in USD, 0 or more")
     return float(value)
-
-
-def _total(values: Iterable[float]) -> float:
-    return sum(values, 0.0)
 
 
 def _dot(weights: Sequence[float], values: Sequence[float]) -> float:

@@ -212,7 +212,7 @@ def matrix(readings: Sequence[Reading], model: Model, settings: Settings) -> Any
     for reading in readings:
         row = [
             (found[0], (1 + math.log(count)) * found[1])
-            for key, count in reading.counts.items()
+            for key, count in reading.keys().items()
             if (found := columns.get(spoken(key)))
         ]
         norm = math.sqrt(sum(value * value for _, value in row)) or 1.0
@@ -247,7 +247,7 @@ def _blank(
     n = len(readings)
     texts: Counter[Key] = Counter()
     for reading in readings:
-        texts.update(dict.fromkeys(reading.counts, 1))
+        texts.update(dict.fromkeys(reading.keys(), 1))
     often = [(key, count) for key, count in texts.items() if count >= LEAST_TEXTS]
     often.sort(key=lambda item: (-item[1], spoken(item[0])))
     vocabulary = {

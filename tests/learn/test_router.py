@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from cascade import Cascade, ConfigError, Price, Rule, Tier
 from cascade.learn import LearnedRouter, Model, to_json
 from cascade.learn.curves import curve, lower_bound, measures
-from cascade.learn.features import WINDOW_CHARS, read, tokens_of
+from cascade.learn.features import WINDOW_CHARS, Key, read, tokens_of
 from cascade.learn.folds import folds_of
 from cascade.learn.training import Settings, matrix, read_all, train
 from cascade.testing import Scripted
@@ -217,15 +217,25 @@ def test_any_text_has_a_probability_and_a_choice(text: str) -> None:
 def test_no_more_than_a_window_is_read(text: str, times: int) -> None:
     long = text * times * 100
     reading = read(long)
-    assert sum(reading.counts.values()) <= 4 * (WINDOW_CHARS + 1)
+    assert sum(reading.keys().values()) <= 4 * (WINDOW_CHARS + 1)
     assert reading.chars == len(long)
+
+
+@given(st.text(alphabet="ab 1.", max_size=60), st.sets(st.integers(0, 200)))
+def test_known_keys_are_counted_as_all_keys_are(text: str, places: set[int]) -> None:
+    reading = read(text, {"stakes": "high"}, ["stakes"])
+    keys = reading.keys()
+    known: dict[Key, int] = {key: place for place, key in enumerate(keys) if place in places}
+    counted = {known[key]: count for key, count in keys.items() if key in known}
+    assert reading.among(known) == counted
+    assert keys["stakes=high"] == 1
 
 
 @given(st.text(alphabet="ab \n", min_size=1, max_size=60))
 def test_what_is_past_the_window_changes_nothing(middle: str) -> None:
     head, tail = "begin " * 1000, " finish" * 1000
     reference = read(f"{head}{'x' * 100}{tail}")
-    assert read(f"{head}{middle}{'x' * (100 - len(middle))}{tail}").counts == reference.counts
+    assert read(f"{head}{middle}{'x' * (100 - len(middle))}{tail}").keys() == reference.keys()
 
 
 @given(st.lists(st.tuples(st.floats(-1, 1), st.sampled_from([0.0, 1.0])), min_size=2, max_size=40))
