@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,12 +12,14 @@ from cyclopts import Parameter
 from cascade.cli.codes import ExitCode
 from cascade.cli.output import Common, as_json, configure_logs, write
 from cascade.cli.recorded import Filters, listed, read
+from cascade.config import load
 from cascade.errors import ConfigError
 from cascade.options import check_seconds
 from cascade.policy import Policy
 
 if TYPE_CHECKING:
     from cascade.evals.runs import Runs
+    from cascade.routing import Plan
 
 __all__ = ["replay"]
 
@@ -29,6 +32,9 @@ def replay(
     policy: Annotated[Path | None, Parameter(name=["--policy", "-p"])] = None,
     ladder: str | None = None,
     threshold: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
+    cascade: str | None = None,
+    path: str | None = None,
     prompts: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
     budget: Annotated[float | None, Parameter(name=["--budget-s", "--budget"])] = None,
     seed: int = 0,
@@ -56,26 +62,38 @@ def replay(
         Tiers separated by commas, to try instead of a policy.
     threshold
         signal=0.9 for every rung of --ladder but the last, or tier:signal=0.9 for one.
+    config
+        A cascade.toml: the ladder, thresholds and budget of a cascade in it.
+    cascade
+        Which of its cascades. Left out: the only one.
+    path
+        Which path of the cascade. Left out: the whole ladder.
     prompts
         Files with the prompts, as for `cascade tune`, for a policy that begins by them.
     budget
-        Seconds that a query may take, by the recorded latencies.
+        Seconds that a query may take, by the recorded latencies. Left out: as the path has it.
     seed
         Of the bootstrap intervals.
     """
     configure_logs(common.log_level)
     check_seconds("--budget-s", budget)
-    if (policy is None) == (ladder is None):
-        raise ConfigError("give either --policy FILE or --ladder small,large")
+    config = Path("cascade.toml") if config is None and (cascade or path) else config
+    if sum(source is not None for source in (policy, ladder, config)) != 1:
+        raise ConfigError("give one of --policy FILE, --ladder small,large and --config FILE")
     if prompts and policy is None:
-        raise ConfigError("--prompts goes with --policy; a ladder by hand reads no text")
+        raise ConfigError("--prompts goes with --policy; thresholds read no text")
     if threshold and ladder is None:
-        raise ConfigError("--threshold goes with --ladder; a policy has its own")
+        raise ConfigError("--threshold goes with --ladder; a policy and a cascade have their own")
     from cascade.evals.measures import figures
     from cascade.evals.replay import replay as replayed
 
     if policy is not None:
         chosen, recorded = _by_policy(runs, policy, prompts, filters)
+    elif config is not None:
+        meant = load(config).cascade(cascade)
+        plan = meant.plan(path)
+        budget = plan.budget_s if budget is None else min(budget, plan.budget_s or budget)
+        chosen, recorded = _by_plan(runs, plan, meant.tiers[-1].name, filters)
     else:
         chosen, recorded = _by_ladder(runs, listed(ladder or ""), threshold, filters)
     found = figures(recorded, replayed(chosen, recorded, budget), chosen.strong, seed)
@@ -112,6 +130,21 @@ def _by_ladder(
     signals = tuple({signal: None for signal, _ in thresholds.values()})
     recorded = read(runs, filters, tiers=ladder, signals=signals, slice_by=None)
     return ladder_policy(recorded, ladder, thresholds), recorded
+
+
+def _by_plan(
+    runs: Sequence[Path], plan: Plan, strong: str, filters: Filters
+) -> tuple[Policy, Runs]:
+    """A path may end below the cascade's strongest tier, against which it is measured."""
+    from cascade.evals.explicit import plan_policy, thresholds_in
+
+    if plan.policy is not None:
+        raise ConfigError("the cascade goes by a policy; replay its file with --policy FILE")
+    signals = {name: None for found in thresholds_in(plan).values() for name in found}
+    tiers = tuple(dict.fromkeys((*plan.tier_names, strong)))
+    recorded = read(runs, filters, tiers=tiers, signals=tuple(signals), slice_by=None)
+    policy, decided = plan_policy(plan, recorded)
+    return replace(policy, strong=strong), decided
 
 
 def _told(found: Mapping[str, Any]) -> str:

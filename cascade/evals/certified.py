@@ -22,8 +22,9 @@ from cascade.evals.explicit import ladder_policy
 from cascade.evals.families import price_grid, useful_tiers
 from cascade.evals.induction import induced
 from cascade.evals.replay import Known, replay, single
-from cascade.evals.runs import Floats, Runs
+from cascade.evals.runs import Runs
 from cascade.evals.tune import MIN_QUERIES, Settings, alone, check_runs, evidence_of
+from cascade.learn.one_thread import one_thread
 from cascade.policy import Policy
 
 __all__ = ["Promise", "certified", "fitted_policies", "prove", "way"]
@@ -106,15 +107,11 @@ def fitted_policies(runs: Runs, strong: str, settings: Settings) -> list[Policy]
     """Policies by expected gain, from the strictest to the loosest."""
     folds = folds_of(runs, settings.folds_for(len(runs)), settings.seed + 1)
     tiers = useful_tiers(runs, strong)
-    answered = fit_answers(runs, tiers, strong, settings.max_asks, folds)
     prices = price_grid(_mean(runs, runs.cost_usd[:, runs.column(strong)]))
-    fitted = induced(answered, _with_the_middles(prices))
+    with one_thread():
+        answered = fit_answers(runs, tiers, strong, settings.max_asks, folds)
+        fitted = induced(answered, prices)
     return [fitted.policy(i) for i in reversed(range(len(fitted.prices)))]
-
-
-def _with_the_middles(prices: Floats) -> Floats:
-    """Falling prices, with one between each two: a finer way costs no confidence."""
-    return np.sort(np.concatenate([prices, np.sqrt(prices[1:] * prices[:-1])[:-1]]))[::-1]
 
 
 def _candidates(policies: Sequence[Policy], test: Runs, strong: str) -> Iterator[Candidate]:

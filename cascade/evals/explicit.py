@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
 from cascade.errors import ConfigError
 from cascade.evals.runs import Runs
 from cascade.policy import HINGES, AnswerModel, Feature, NextTier, Policy, StateModel
+from cascade.routing import Plan, Rung
+from cascade.validation import Check, Validator
 
-__all__ = ["ladder_policy", "read_thresholds"]
+__all__ = ["ladder_policy", "plan_policy", "read_thresholds", "thresholds_in"]
 
-_NEVER = -100.0
+_ACCEPTED: Final = "accepted"
+"""The signal that stands for all thresholds of a rung."""
+
+_NEVER: Final = -100.0
 """The weight of a missing signal: abstaining is not passing."""
 
 
@@ -87,3 +94,50 @@ def ladder_policy(
         mean_cost_usd={tier: float(cost[runs.column(tier)]) for tier in ladder},
         states=states,
     )
+
+
+def thresholds_in(plan: Plan) -> dict[str, dict[str, float]]:
+    """The thresholds that decide on each rung of a plan but the last: by tier, by validator.
+
+    Raises:
+        ConfigError: a rung has a validator that is made of others with thresholds; what it says of
+            an answer cannot be told from their scores.
+    """
+    return {rung.tier.name: dict(_thresholds(rung)) for rung in plan.rungs[:-1]}
+
+
+def _thresholds(rung: Rung) -> Iterator[tuple[str, float]]:
+    for validator in (*rung.free, *rung.paid):
+        if isinstance(validator, Check):
+            if validator.threshold is not None:
+                yield validator.name, validator.threshold
+        elif _has_threshold(validator):
+            raise ConfigError(
+                f"the validator {validator.name!r} of the tier {rung.tier.name!r} is made of "
+                "others with thresholds, and recorded runs hold only their scores; ask the cascade "
+                "itself with `cascade eval --whole`"
+            )
+
+
+def _has_threshold(validator: Validator) -> bool:
+    return any(getattr(part, "threshold", None) is not None for part in validator.walk())
+
+
+def plan_policy(plan: Plan, runs: Runs) -> tuple[Policy, Runs]:
+    """The ladder of a plan with its validators' thresholds, and the runs that it decides by.
+
+    An answer is accepted when the score of every validator that has a threshold is at it, and the
+    others passed (`schema_ok`). A missing score is no pass.
+
+    Raises:
+        ConfigError: as `thresholds_in`.
+    """
+    accepted = np.ones(runs.correct.shape)
+    for tier, thresholds in thresholds_in(plan).items():
+        column = runs.column(tier)
+        for signal, least in thresholds.items():
+            accepted[:, column] *= runs.signals[signal][:, column] >= least
+    ladder = list(plan.tier_names)
+    thresholds_of = dict.fromkeys(ladder[:-1], (_ACCEPTED, 1.0))
+    decided = replace(runs, signals={_ACCEPTED: accepted})
+    return ladder_policy(decided, ladder, thresholds_of), decided

@@ -32,7 +32,7 @@ __all__ = [
 
 MOST_TIERS: Final = 6
 """How many tiers policies are made of at most: states grow with the cube of it."""
-PRICES: Final = 48
+PRICES: Final = 96
 """How many prices are tried."""
 _DEAREST, _CHEAPEST = 4.0, 0.01  # in probability per the strong tier's mean cost
 
@@ -95,8 +95,9 @@ def improves(runs: Runs, curves: Mapping[str, Curve], strong: str) -> bool:
     prices, is above what they are worth without it by more than a standard error.
     """
     w = runs.weights / runs.weights.sum()
-    prices = price_grid(float(w @ runs.cost_usd[:, runs.column(strong)]))
     mine, other = curves[ROUTED], curves[PLAIN]
+    strong_cost_usd = float(w @ runs.cost_usd[:, runs.column(strong)])
+    prices = price_grid(strong_cost_usd, mine.correct.shape[1])
     more_right, dearer = mine.correct - other.correct, mine.cost_usd - other.cost_usd
     gains = (more_right - prices[None, :] * dearer).mean(axis=1)
     mean = float(w @ gains)
@@ -144,9 +145,9 @@ def _beats(runs: Runs, one: int, other: int) -> bool:
     return all(float(w[rows] @ lead[rows]) >= 0 for rows in own_slices(runs).values())
 
 
-def price_grid(strong_cost_usd: float) -> Floats:
+def price_grid(strong_cost_usd: float, count: int = PRICES) -> Floats:
     """The prices that are tried, in probability per USD, falling: from thrift to no care."""
-    relative = np.append(np.geomspace(_DEAREST, _CHEAPEST, PRICES - 1), 0.0)
+    relative = np.append(np.geomspace(_DEAREST, _CHEAPEST, count - 1), 0.0)
     prices: Floats = relative / strong_cost_usd
     return prices
 

@@ -94,6 +94,17 @@ class Known:
     def __init__(self) -> None:
         self._found: dict[int, tuple[AnswerModel, Floats]] = {}
         self._chances: dict[int, tuple[Policy, Floats | None]] = {}
+        self._slices: tuple[Runs, dict[str, Ints], Ints] | None = None
+
+    def slices(self, runs: Runs) -> tuple[dict[str, Ints], Ints]:
+        """The rows of each slice, and the number of the slice of each row."""
+        if self._slices is None or self._slices[0] is not runs:
+            found = groups(runs.slices)
+            codes = np.zeros(len(runs), np.int64)
+            for code, rows in enumerate(found.values()):
+                codes[rows] = code
+            self._slices = (runs, found, codes)
+        return self._slices[1:]
 
     def of(self, model: AnswerModel, queries: int) -> Floats:
         """A number a query, to be filled in; NaN is not worked out yet."""
@@ -156,10 +167,7 @@ class _Replay:
         self.elapsed_s = np.zeros(len(runs))
         self.policy = policy
         self.runs = runs
-        self.slices = groups(runs.slices)
-        self.slice_codes = np.zeros(len(runs), np.int64)
-        for code, rows in enumerate(self.slices.values()):
-            self.slice_codes[rows] = code
+        self.slices, self.slice_codes = known.slices(runs)
         self.tier = np.full(len(runs), -1)
         self.asked = np.zeros(runs.correct.shape, bool)
 

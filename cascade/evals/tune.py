@@ -12,6 +12,7 @@ import numpy as np
 from cascade.errors import ConfigError
 from cascade.evals.answers import folds_of
 from cascade.evals.families import (
+    PRICES,
     ROUTED,
     Curve,
     Ladder,
@@ -24,6 +25,7 @@ from cascade.evals.families import (
 from cascade.evals.frontier import Point, auc, cost_at, hull
 from cascade.evals.measures import bootstrap, mixture_quality, single_tiers
 from cascade.evals.runs import Floats, Runs
+from cascade.learn.one_thread import one_thread
 from cascade.policy import AnswerModel, Policy, StateModel
 
 __all__ = ["Chosen", "Settings", "alone", "cheapest", "check_runs", "evidence_of", "tune"]
@@ -35,7 +37,7 @@ FEW_QUERIES: Final = 200
 FIRM_QUERIES: Final = 3_000
 """Queries from which the figures hardly depend on how they are folded."""
 MANY_QUERIES: Final = 20_000
-"""Queries from which more folds would cost time and teach nothing."""
+"""Queries from which more folds and prices would cost time and teach little."""
 SHARES: Final = (0.95, 0.98, 1.0)
 """Of the strong tier's accuracy, for the costs that are reported."""
 SINGLE: Final = "a single tier"
@@ -75,6 +77,11 @@ class Settings:
         """The repeats that so many queries get."""
         return self.repeats or (1 if queries >= FIRM_QUERIES else 3)
 
+    @staticmethod
+    def prices_for(queries: int) -> int:
+        """How many prices are tried with so many queries."""
+        return PRICES // 2 if queries >= MANY_QUERIES else PRICES
+
 
 class Chosen(NamedTuple):
     """One policy of one family.
@@ -104,12 +111,14 @@ def tune(runs: Runs, strong: str, settings: Settings) -> Policy:
     check_runs(runs, strong)
     cost = np.average(runs.cost_usd, axis=0, weights=runs.weights)
     ladder = Ladder(useful_tiers(runs, strong), strong, settings.max_asks)
-    prices = price_grid(float(cost[runs.column(strong)]))
+    prices = price_grid(float(cost[runs.column(strong)]), settings.prices_for(len(runs)))
     folds = settings.folds_for(len(runs))
     repeats = settings.repeats_for(len(runs))
-    curves = cross_validated(runs, ladder, prices, folds, settings.seed, repeats)
+    inner = folds_of(runs, folds, settings.seed + 1)
+    with one_thread():
+        curves = cross_validated(runs, ladder, prices, folds, settings.seed, repeats)
+        fitted = families(runs, ladder, prices, inner, settings.seed)
     chosen = cheapest(runs, curves, strong, settings)
-    fitted = families(runs, ladder, prices, folds_of(runs, folds, settings.seed + 1), settings.seed)
     if chosen.tier:
         any_family = next(iter(fitted.values()))
         policy = alone(any_family.policy(chosen.price), chosen.tier)

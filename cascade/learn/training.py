@@ -23,6 +23,7 @@ from cascade.learn.features import (
 )
 from cascade.learn.folds import folds_of
 from cascade.learn.model import Familiar, Head, Model
+from cascade.learn.one_thread import one_thread
 from cascade.learn.router import farness, shape_of, surprise
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def train_and_predict(
     x = matrix(readings, blank, settings)
     correct = np.asarray(examples.correct, dtype=float)
     places = folds_of(examples, settings.folds, settings.seed)
-    with _one_thread():
+    with one_thread():
         return _trained(linear, x, correct, blank, settings, places)
 
 
@@ -223,15 +224,6 @@ def matrix(readings: Sequence[Reading], model: Model, settings: Settings) -> Any
         ends.append(len(data))
     shape = (len(readings), width + len(of_shape))
     return sparse.csr_matrix((np.array(data), np.array(indices), np.array(ends)), shape=shape)
-
-
-def _one_thread() -> Any:
-    """Numerical libraries in one thread: theirs wait for each other, which takes many times as long
-    where other work keeps the processors busy."""
-    # scikit-learn brings it
-    from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs]
-
-    return threadpool_limits(1)
 
 
 def _sparse() -> Any:

@@ -62,12 +62,82 @@ def test_a_ladder_with_a_threshold_and_a_budget(cli: Cli) -> None:
     assert tight["accuracy"] < free["accuracy"]
 
 
+TOML = """
+imports = ["sure_of_it"]
+
+[tiers.small]
+model = "simulated:sim-small"
+[tiers.medium]
+model = "simulated:sim-medium"
+[tiers.large]
+model = "simulated:sim-large"
+
+[cascades.support]
+tiers = ["small", "medium", "large"]
+validators = ["finish_reason", { use = "sure", at = 0.8, tiers = ["small"] }]
+
+[cascades.support.paths.quick]
+last = "medium"
+budget_s = 0.3
+[cascades.support.paths.direct]
+direct = "small"
+
+[cascades.composed]
+tiers = ["small", "large"]
+validators = [{ any = ["not_empty", { use = "sure", at = 0.5 }] }]
+"""
+
+VALIDATOR = """
+from cascade import validator
+
+@validator("sure")
+def sure(answer, context):
+    return 0.5
+"""
+
+
+@pytest.mark.usefixtures("_tuned")
+def test_a_cascade_in_a_file_with_its_thresholds_and_its_budget(cli: Cli) -> None:
+    Path("cascade.toml").write_text(TOML)
+    Path("sure_of_it.py").write_text(VALIDATOR)
+    ladder = ("--ladder", "small,medium", "--threshold", "sure=0.8")
+    by_hand = json.loads(cli("replay", "runs.jsonl", *ladder, "--json").out)
+    done = cli("replay", "runs.jsonl", "--cascade", "support", "--path", "quick", "--json")
+    assert done.code == 0, done.err
+    quick = json.loads(done.out)
+    assert quick["budget_s"] == 0.3
+    for figure in ("escalation_rate", "n"):
+        assert quick[figure] == by_hand[figure]
+    assert quick["accuracy"] < by_hand["accuracy"]
+    assert quick["quality_vs_strong"] < by_hand["quality_vs_strong"]  # than large, not medium
+    direct = json.loads(
+        cli("replay", "runs.jsonl", "--cascade", "support", "--path", "direct", "--json").out
+    )
+    small = direct["single_tiers"]["small"]
+    assert direct["accuracy"] == pytest.approx(small["accuracy"])
+    assert direct["quality_vs_strong"] < 1
+    patient = ("--cascade", "support", "--path", "quick", "--budget-s", "60", "--json")
+    assert json.loads(cli("replay", "runs.jsonl", *patient).out)["budget_s"] == 0.3
+    whole = json.loads(
+        cli("replay", "runs.jsonl", "-c", "cascade.toml", "--cascade", "support", "--json").out
+    )
+    assert set(whole["by_tier"]) == {"small", "medium", "large"}
+    # medium has no threshold: only what fails its schema goes on
+    assert 0 < whole["by_tier"]["large"]["answered"] < 0.1
+    assert whole["budget_s"] is None
+    refused = cli("replay", "runs.jsonl", "--cascade", "composed")
+    assert refused.code == 2
+    assert "is made of others with thresholds" in refused.err
+
+
 @pytest.mark.usefixtures("_tuned")
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ((), "give either --policy FILE or --ladder"),
-        (("--policy", "policy.json", "--ladder", "small,large"), "give either --policy FILE or"),
+        ((), "give one of --policy FILE, --ladder small,large and --config FILE"),
+        (("--policy", "policy.json", "--ladder", "small,large"), "give one of --policy FILE"),
+        (("--policy", "policy.json", "--path", "quick"), "give one of --policy FILE"),
+        (("--path", "quick", "--threshold", "sure=1"), "--threshold goes with --ladder"),
         (("--policy", "policy.json", "--threshold", "sure=1"), "--threshold goes with --ladder"),
         (("--policy", "runs.jsonl"), "is not JSON"),
         (("--policy", "none.json"), "cannot be read"),
