@@ -84,7 +84,7 @@ direct = "small"
 
 [cascades.composed]
 tiers = ["small", "large"]
-validators = [{ any = ["not_empty", { use = "sure", at = 0.5 }] }]
+validators = [{ any = ["finish_reason", { use = "sure", at = 0.5 }] }]
 """
 
 VALIDATOR = """
