@@ -45,6 +45,7 @@ class Run:
         "plan",
         "policy",
         "policy_version",
+        "route_reason",
         "spend",
         "started",
         "started_at",
@@ -68,6 +69,7 @@ class Run:
         self.kwargs = kwargs
         self.attempts: list[Attempt] = []
         self.deadline = math.inf
+        self.route_reason = plan.rule_reason
         self.policy: Policy | None = None
         self.policy_version: str | None = None
         if plan.policy is not None:

@@ -225,7 +225,7 @@ def _result(run: Run, decision: Decision, budget_s: float | None) -> Result[Any]
         run.id,
         run.started_at,
         plan.rule,
-        plan.rule_reason,
+        run.route_reason,
         run.labels.signals,
         run.policy_version,
         current_tenant(),

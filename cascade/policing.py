@@ -95,9 +95,17 @@ class PolicySource:
                 self._reload(self._file)
         return self._policy
 
-    def chances(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[float] | None:
+    def chances(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> dict[str, float] | None:
         """What the router of the current policy says of a call. None: it has none, or abstains."""
-        return None if self._router is None else self._router.chances(self._text_of(args, kwargs))
+        if self._router is None:
+            return None
+        chances = self._router.chances(self._text_of(args, kwargs))
+        if chances is None:
+            return None
+        heads = self._router.model.heads
+        return {head.tier: chance for head, chance in zip(heads, chances, strict=True)}
 
     def check(self, policy: Policy) -> None:
         """Raises ConfigError when a policy does not fit the cascade."""
@@ -231,7 +239,10 @@ class _Climb:
         slice_ = run.labels.signals.get(policy.slice_by or "")
         self._slice = "" if slice_ is None else str(slice_)
         source = run.plan.policy
-        self._chances = None if source is None else source.chances(run.args, run.kwargs)
+        chances = None if source is None else source.chances(run.args, run.kwargs)
+        self._chances = None if chances is None else list(chances.values())
+        if chances is not None:
+            run.route_reason = _by_text(chances, run.route_reason)
         self.seen: dict[str, Observation] = {}
         self.answered: dict[str, Attempt] = {}
         self.asked: set[int] = set()
@@ -307,6 +318,13 @@ class _Climb:
             return False
         self.answered[last].outcome, self.answered[last].reason = "accepted", ""
         return True
+
+
+def _by_text(chances: Mapping[str, float], before: str | None) -> str:
+    """Why a call begins where it does, in words without content."""
+    told = ", ".join(f"{tier} {chance:.2f}" for tier, chance in chances.items())
+    said = f"by its text, the probability of being right is {told}"
+    return said if before is None else f"{before}; {said}"
 
 
 def observation(attempt: Attempt) -> Observation:

@@ -149,8 +149,13 @@ class PolicyInForce(Protocol):
         """The policy for a call that starts now."""
         ...
 
-    def chances(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[float] | None:
-        """What the router of that policy says of a call. None: it has none, or abstains."""
+    def chances(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Mapping[str, float] | None:
+        """By tier, how likely the router of that policy takes its answer to be right.
+
+        None: it has none, or abstains.
+        """
         ...
 
     def check(self, policy: Policy) -> None:

@@ -553,7 +553,8 @@ class Result(Generic[T]):
         id: names this call among all others, in whatever process.
         started_at: when it started, in Unix time.
         rule: the name of the routing rule that decided its rungs. None: no rule did.
-        rule_reason: why, in words without content. None: no rule did.
+        rule_reason: why it had these rungs, or began where it did, in words without content. None:
+            neither a rule nor a router had a say.
         signals: the facts about the request that were declared or looked at.
         policy: the version of the policy in force. None: no policy.
         tenant: who it was made for. None: nobody was named.

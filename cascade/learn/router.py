@@ -258,7 +258,10 @@ class LearnedRouter:
 
 def shape_of(reading: Reading, model: Model) -> list[float]:
     """The shape, standardised as in training."""
-    return [min(max(gap, -FARTHEST), FARTHEST) for gap in _gaps(reading, model)]
+    return [
+        gap if -FARTHEST <= gap <= FARTHEST else math.copysign(FARTHEST, gap)
+        for gap in _gaps(reading, model)
+    ]
 
 
 def novelty(reading: Reading, known: Container[Key], model: Model) -> float:

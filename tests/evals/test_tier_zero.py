@@ -131,6 +131,9 @@ async def test_a_call_begins_where_the_router_says(policy: Policy, tmp_path: Pat
     hard = await support.run(f"Please {HARD} 7, and be brief.")
     assert [(a.tier, a.outcome) for a in easy.attempts] == [("small", "accepted")]
     assert [(a.tier, a.outcome) for a in hard.attempts] == [("large", "accepted")]
+    reason = "by its text, the probability of being right is small 0."
+    assert (easy.rule_reason or "").startswith(reason)
+    assert (hard.rule_reason or "").startswith(reason)
     # A path without that tier is not left.
     assert (await support.run(f"Please {HARD} 7, and be brief.", path="easy")).tier == "small"
 
