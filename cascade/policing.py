@@ -95,9 +95,7 @@ class PolicySource:
                 self._reload(self._file)
         return self._policy
 
-    def chances(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> dict[str, float] | None:
+    def chances(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, float] | None:
         """What the router of the current policy says of a call. None: it has none, or abstains."""
         if self._router is None:
             return None

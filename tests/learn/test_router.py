@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade import Cascade, ConfigError, Price, Rule, Tier
-from cascade.learn import LearnedRouter, Model, to_json
+from cascade.learn import LearnedRouter, Model, features, to_json
 from cascade.learn.curves import curve, lower_bound, measures
 from cascade.learn.features import WINDOW_CHARS, Key, read, tokens_of
 from cascade.learn.folds import folds_of
@@ -92,6 +93,20 @@ def test_the_weights_add_up_to_the_odds() -> None:
 
 
 # As it was trained.
+
+
+@given(st.text())
+def test_a_text_taken_apart_by_white_space_has_the_tokens_of_the_whole(text: str) -> None:
+    assert tokens_of(text) == re.findall(r"\w+(?:[.,]\d+)*|[^\w\s]", text.lower())
+    assert tokens_of(text) == tokens_of(text)  # remembered or not
+
+
+def test_what_is_remembered_of_texts_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "_MOST_PIECES", 10)
+    for number in range(100):
+        assert tokens_of(f"piece{number}. {'long' * 20}") == [f"piece{number}", ".", "long" * 20]
+        assert len(features._PIECES) <= 10
+    assert max(map(len, features._PIECES)) <= 32
 
 
 @given(st.text(st.characters(max_codepoint=127)))
