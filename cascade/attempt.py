@@ -42,6 +42,7 @@ class Run:
         "id",
         "kwargs",
         "labels",
+        "loop_clock",
         "plan",
         "policy",
         "policy_version",
@@ -69,6 +70,7 @@ class Run:
         self.kwargs = kwargs
         self.attempts: list[Attempt] = []
         self.deadline = math.inf
+        self.loop_clock: Callable[[], float] = current_time
         self.route_reason = plan.rule_reason
         self.policy: Policy | None = None
         self.policy_version: str | None = None
@@ -80,7 +82,7 @@ class Run:
 
     def time_left_s(self) -> float | None:
         """Seconds to the deadline. None: there is none."""
-        return None if self.deadline == math.inf else self.deadline - current_time()
+        return None if self.deadline == math.inf else self.deadline - self.loop_clock()
 
     def quickest_place(self) -> int | None:
         """The rung that is expected to be quickest. None: not even that one has a chance."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
-from anyio import CancelScope
-from anyio.lowlevel import RunVar
+from anyio import CancelScope, current_time
+from anyio.lowlevel import RunVar, current_token
 
 __all__ = [
     "FITS_AT",
@@ -238,12 +239,16 @@ class Lateness:
     """How late an event loop strikes deadlines.
 
     A loop with more to do than it has time for comes late to all of it, to deadlines too. A call
-    on it is given up by as much earlier as the loop was late lately, so that it ends in time.
+    on it is given up earlier by what the loop was late lately, so that it ends in time.
+
+    Attributes:
+        clock: the loop's own.
     """
 
-    __slots__ = ("_in_flight", "_late_s", "_seen_s")
+    __slots__ = ("_in_flight", "_late_s", "_seen_s", "clock")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = current_time) -> None:
+        self.clock = clock
         self._late_s = 0.0
         self._seen_s = 0.0
         self._in_flight: dict[Limited, _Limit] = {}
@@ -291,7 +296,9 @@ def lateness() -> Lateness:
     try:
         return _lateness.get()
     except LookupError:
-        found = Lateness()
+        # `anyio.current_time` looks for the loop each time; asyncio's loops, its native tokens,
+        # have a clock.
+        found = Lateness(getattr(current_token().native_token, "time", current_time))
         _lateness.set(found)
         return found
 

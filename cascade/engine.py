@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from anyio import CancelScope, current_time
+from anyio import CancelScope
 
 from cascade.attempt import Call, Run, attempt_rung
 from cascade.budget import lateness
@@ -102,7 +102,8 @@ async def _within_budget(run: Run, budget_s: float | None) -> Decision:
     late = lateness()
     scope = CancelScope()
     if budget_s is not None:
-        late.enter(run, scope, budget_s, current_time())
+        run.loop_clock = late.clock
+        late.enter(run, scope, budget_s, late.clock())
     decision = OUT_OF_TIME
     plan.shutdown.enter(scope)
     try:
@@ -116,7 +117,7 @@ async def _within_budget(run: Run, budget_s: float | None) -> Decision:
         for attempt in run.unfinished():
             attempt.reason = "shutdown"
     elif scope.cancelled_caught:
-        now_s = current_time()
+        now_s = late.clock()
         late.observe(now_s - run.deadline, now_s)
     return decision
 
