@@ -39,20 +39,33 @@ class Exported:
     """The tier that audits ask. Left out: the last of the cascade in the configuration file."""
 
 
+@Parameter(name="*", group="With judge")
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The options of `cascade ledger judge`."""
+
+    outcomes: Path | None = None
+    """A JSON object a line: call_id; correct, score or label; and by, who says so."""
+    teller: str = "user"
+    """Who says so, where a line does not."""
+
+
 _DEFAULTS = Common()
 _EXPORTED = Exported()
+_JUDGED = Judged()
 
 
 def ledger(
-    action: Literal["info", "upgrade", "prune", "export"] = "info",
+    action: Literal["info", "upgrade", "prune", "export", "judge"] = "info",
     *,
     ledger: str | None = None,
     config: Annotated[Path, Parameter(name=["--config", "-c"])] = Path("cascade.toml"),
     days: float | None = None,
     exported: Exported = _EXPORTED,
+    judged: Judged = _JUDGED,
     common: Common = _DEFAULTS,
 ) -> int:
-    """Tell what a ledger holds, bring its tables up to date, delete what is old, or export runs.
+    """Tell what a ledger holds, and keep it: upgrade, prune, export runs, record outcomes.
 
     ```
     cascade ledger
@@ -60,6 +73,7 @@ def ledger(
     cascade ledger prune --days 90
     cascade ledger info --ledger sqlite:other.db --json
     cascade ledger export --runs runs.jsonl --since 30d --slice-by task
+    cascade ledger judge --outcomes outcomes.jsonl
     ```
 
     A SQLite ledger is upgraded by itself when it is next written; one in PostgreSQL waits for
@@ -68,11 +82,13 @@ def ledger(
     `export` writes the calls that were judged later as recorded runs, for `cascade tune`, `replay`
     and `gate`. It ends with 3 when there are none.
 
+    `judge` records what came of answers: `{"call_id": "...", "correct": true}` a line.
+
     Parameters
     ----------
     action
         `info` counts its calls, `upgrade` changes its tables to those of this release, `prune`
-        deletes calls, `export` writes recorded runs.
+        deletes calls, `export` writes recorded runs, `judge` records outcomes.
     ledger
         Its address: sqlite:FILE or postgresql://... Left out: what the configuration file says.
     config
@@ -87,12 +103,22 @@ def ledger(
         raise ConfigError("--runs goes with export, as in `cascade ledger export --runs x.jsonl`")
     if exported.runs is None and exported != _EXPORTED:
         raise ConfigError(f"{action} takes none of export's options; leave them out")
+    if (action == "judge") != (judged.outcomes is not None):
+        raise ConfigError(
+            "--outcomes goes with judge, as in `cascade ledger judge --outcomes outcomes.jsonl`"
+        )
+    if judged.outcomes is None and judged != _JUDGED:
+        raise ConfigError(f"{action} takes none of judge's options; leave them out")
     source, folder = (ledger, None) if ledger is not None else source_of(config)
     if exported.runs is not None:
         from cascade.cli.ledger_export import export
 
         strongest = _last_tiers(config) if ledger is None else {}
         return export(source, folder, exported, exported.runs, strongest, common)
+    if judged.outcomes is not None:
+        from cascade.cli.ledger_judge import judge
+
+        return judge(source, folder, judged.outcomes, judged.teller, common)
     if action == "upgrade":
         before, now = upgrade(source, folder)
         was = "as before" if before == now else f"it was {before}" if before else "it is new"

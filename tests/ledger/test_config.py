@@ -132,10 +132,65 @@ class TestCommand:
         assert run_command(["ledger", "prune", "--days", "1", "--config", config]) == 0
         assert capsys.readouterr().out == "2 calls deleted\n"
 
+    def test_what_came_of_answers_is_recorded_from_a_file(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        config = str(written(tmp_path, 'url = "sqlite:ledger.db"'))
+        file = tmp_path / "outcomes.jsonl"
+        with Ledger(tmp_path / "ledger.db") as ledger:
+            ledger.record(result("a-1"))
+            ledger.record(result("a-2"))
+        rows = [
+            {"call_id": "a-1", "correct": True},
+            {"call_id": "a-2", "score": 0.25, "label": "refunded", "by": "grader"},
+            {"call_id": "b-1", "correct": False},
+        ]
+        file.write_text("".join(f"{json.dumps(row)}\n\n" for row in rows))
+        judge = ["ledger", "judge", "--config", config, "--outcomes", str(file)]
+        assert run_command([*judge, "--teller", "crm"]) == 0
+        said = "3 outcomes recorded, of 2 calls; 1 more are not in the ledger (yet)\n"
+        assert capsys.readouterr().out == said
+        with Ledger.open_for_reading(tmp_path / "ledger.db") as reader:
+            told = [call.outcomes for call in reader.calls()]
+        kept = {(one.by, one.correct, one.score, one.label) for many in told for one in many}
+        assert kept == {("crm", True, None, None), ("grader", None, 0.25, "refunded")}
+        assert run_command([*judge, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == {"outcomes": 3, "calls": 2, "unknown": 1}
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ("{", "line 2: it is not valid JSON"),
+            ("[]", "line 2: it is not a JSON object"),
+            ('{"call": "a-1"}', "line 2: an outcome has no 'call'; did you mean 'call_id'?"),
+            ('{"correct": true}', "line 2: an outcome is for the call ''"),
+            ('{"call_id": "a-1"}', "line 2: an outcome says nothing"),
+            ('{"call_id": "a-1", "score": 7}', "line 2: an outcome has score=7"),
+        ],
+    )
+    def test_of_a_file_with_a_mistake_nothing_is_recorded(
+        self, tmp_path: Path, line: str, message: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        file = tmp_path / "outcomes.jsonl"
+        file.write_text(f'{{"call_id": "a-1", "correct": true}}\n{line}\n')
+        with Ledger(tmp_path / "ledger.db") as ledger:
+            ledger.record(result("a-1"))
+        source = f"sqlite:{tmp_path / 'ledger.db'}"
+        assert run_command(["ledger", "judge", "--ledger", source, "--outcomes", str(file)]) == 2
+        assert message in capsys.readouterr().err
+        with Ledger.open_for_reading(tmp_path / "ledger.db") as reader:
+            assert [call.correct for call in reader.calls()] == [None]
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             (["--ledger", "no-such.db"], "there is no ledger"),
+            (["judge"], "--outcomes goes with judge"),
+            (["info", "--teller", "me"], "info takes none of judge's options"),
+            (
+                ["judge", "--ledger", "no-such.db", "--outcomes", "no-such.jsonl"],
+                "--outcomes no-such.jsonl cannot be read",
+            ),
             (["prune"], "--days goes with prune"),
             (["info", "--days", "3"], "--days goes with prune"),
             (["--config", "no-such.toml"], "there is no file"),
