@@ -85,5 +85,5 @@ def _parts(sentence: str) -> Iterator[tuple[str, ...]]:
 def demands(text: str) -> int:
     """How often it says what has to be so: must, exactly, at most, do not ..."""
     text = text.lower()
-    words = sum(word in _DEMANDING for word in _WORD.findall(text))
+    words = sum(map(_DEMANDING.__contains__, _WORD.findall(text)))
     return words + sum(map(text.count, _DEMANDS))
