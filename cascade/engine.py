@@ -9,7 +9,6 @@ from typing import Any
 from anyio import CancelScope
 
 from cascade.attempt import Call, Run, attempt_rung
-from cascade.budget import lateness
 from cascade.decision import (
     CANCELLED,
     ERROR,
@@ -28,6 +27,7 @@ from cascade.errors import (
     SpendLimitExceeded,
 )
 from cascade.hedging import race
+from cascade.lateness import lateness
 from cascade.metering import Handover, current_invocation
 from cascade.observing import NO_LABELS, CallSpan, Labels
 from cascade.policing import climb_by_policy

@@ -19,6 +19,7 @@ import pytest
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "cascade.budget",
+        "cascade.lateness",
         "cascade.errors",
         "cascade.logs",
         "cascade.observing",

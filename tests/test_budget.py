@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import anyio
 import pytest
 import trio
 import trio.testing
@@ -29,16 +27,12 @@ from cascade.budget import (
     ENOUGH,
     FITS_AT,
     HALF_LIFE_S,
-    LATENESS_HALF_LIFE_S,
-    LATER_STILL,
     PROBE_EVERY_S,
     LatencySketch,
-    Lateness,
     fits,
     hedge_after_s,
-    lateness,
 )
-from cascade.types import Request, Result
+from cascade.types import Result
 
 # The sketch.
 
@@ -550,73 +544,3 @@ def test_hedging_never_outlives_the_budget_nor_loses_an_answer(
 def test_options_that_cannot_work_say_so(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Cascade(tiers=[Tier("a"), Tier("b")], paths={"p": Path(**options)})
-
-
-def test_a_loop_that_is_late_gives_up_earlier() -> None:
-    late = Lateness()
-    assert late.margin_s(1.0, 10.0) == 0.0
-    late.observe(0.08, 10.0)
-    assert late.margin_s(1.0, 10.0) == pytest.approx(LATER_STILL * 0.08)
-    late.observe(0.01, 10.0)  # the most of the last seconds counts, a little less each time
-    assert 0.99 < late.margin_s(1.0, 10.0) / (LATER_STILL * 0.08) < 1
-    assert late.margin_s(0.1, 10.0) == pytest.approx(0.05)  # never more than half of the budget
-    full_s = late.margin_s(1.0, 10.0)
-    assert late.margin_s(1.0, 10.0 + LATENESS_HALF_LIFE_S) == pytest.approx(full_s / 2)
-    assert late.margin_s(1.0, 10.0 + 30 * LATENESS_HALF_LIFE_S) < 1e-6
-
-
-@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 100)), min_size=1), st.floats(0.001, 10))
-def test_the_margin_leaves_half_of_every_budget(
-    strikes: list[tuple[float, float]], budget_s: float
-) -> None:
-    late, now_s, most_s = Lateness(), 0.0, 0.0
-    for late_s, after_s in strikes:
-        now_s += after_s
-        late.observe(late_s, now_s)
-        most_s = max(most_s, late_s)
-        margin_s = late.margin_s(budget_s, now_s)
-        assert min(late_s, budget_s / 2) - 1e-12 <= margin_s
-        assert margin_s <= min(LATER_STILL * most_s, budget_s / 2) + 1e-12
-
-
-class _Limited:
-    deadline = math.inf
-
-
-@pytest.mark.anyio
-async def test_calls_in_flight_are_given_up_earlier_when_the_loop_comes_late() -> None:
-    late, now_s = Lateness(), anyio.current_time()
-    calls = {budget_s: _Limited() for budget_s in (0.1, 1.0, 60.0)}
-    scopes = {budget_s: anyio.CancelScope() for budget_s in calls}
-    for budget_s, call in calls.items():
-        late.enter(call, scopes[budget_s], budget_s, now_s)
-        assert call.deadline == scopes[budget_s].deadline == now_s + budget_s
-    late.leave(calls[60.0])
-    late.leave(calls[60.0])  # one that is not under way may leave
-    late.observe(0.001, now_s)  # not worth mention
-    assert calls[1.0].deadline == now_s + 1
-    late.observe(0.08, now_s)
-    assert calls[0.1].deadline == scopes[0.1].deadline == pytest.approx(now_s + 0.05)
-    assert calls[1.0].deadline == scopes[1.0].deadline == pytest.approx(now_s + 1 - 0.12)
-    assert calls[60.0].deadline == now_s + 60
-    before = calls[1.0].deadline
-    late.observe(0.07, now_s + 0.2)  # less than it was: nothing is put off again
-    assert calls[1.0].deadline == before
-    late.observe(0.4, now_s + 0.7)  # half of the budget before its end, which is past
-    assert calls[1.0].deadline == scopes[1.0].deadline == now_s + 0.7
-
-
-@pytest.mark.anyio
-async def test_a_deadline_that_was_struck_late_makes_the_next_one_earlier() -> None:
-    async def block(request: Request) -> str:
-        time.sleep(0.05)  # noqa: ASYNC251 - what holds up the event loop holds up its deadlines
-        await anyio.sleep(1)
-        return "never"
-
-    made = Cascade(
-        tiers=[Tier("slow", call=block)], paths={"p": Path(budget_s=0.01)}, on_exhausted="best"
-    )
-    assert lateness().margin_s(1.0, anyio.current_time()) == 0
-    result = await made.run("?", path="p")
-    assert result.reason == "budget"
-    assert lateness().margin_s(1.0, anyio.current_time()) > 0
