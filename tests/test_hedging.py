@@ -18,7 +18,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cascade import Answer, Cascade, Path, Price, Tier, Usage
+from cascade.attempt import Run
+from cascade.decision import ACCEPT, Decision
 from cascade.errors import ConfigError, DeadlineExceeded, ServerError
+from cascade.hedging import _Race
+from cascade.metering import Handover, send
 from cascade.types import Result, add_exactly
 
 T = TypeVar("T")
@@ -275,3 +279,23 @@ def test_the_law_of_races(
     assert took_s <= budget_s + cleanup_s + 1e-9
     if result.accepted:
         assert took_s < budget_s
+
+
+@pytest.mark.anyio
+async def test_a_rung_that_starts_when_the_race_is_over_asks_nobody() -> None:
+    """It may have been started in the very moment in which another was accepted."""
+    asked: list[int] = []
+
+    async def ask(
+        run: Run, place: int, handover: Handover | None
+    ) -> tuple[Decision, Handover | None]:
+        asked.append(place)
+        return ACCEPT, None
+
+    plan = Cascade(tiers=[Tier("small"), Tier("large")]).plan()
+    racing = _Race(Run(plan, send, (), {}), ask)
+    racing.in_flight = 2
+    await racing.ask(0)
+    assert racing.is_over
+    await racing.ask(1)
+    assert (asked, racing.in_flight) == ([0], 0)
