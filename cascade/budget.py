@@ -5,14 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-__all__ = [
-    "FITS_AT",
-    "HAS_A_CHANCE_AT",
-    "HEDGE_AT",
-    "LatencySketch",
-    "fits",
-    "hedge_after_s",
-]
+__all__ = ["FITS_AT", "HAS_A_CHANCE_AT", "HEDGE_AT", "LatencySketch", "fits", "hedge_after_s"]
 
 FITS_AT: Final = 0.5
 """A rung fits when this share of its calls would be done in the time left."""

@@ -27,7 +27,11 @@ WORTH_MENTION_S: Final = 0.002
 
 
 class Limited(Protocol):
-    """A call under a budget."""
+    """A call under a budget.
+
+    Attributes:
+        deadline: when it is given up, on the event loop's clock.
+    """
 
     deadline: float
 
@@ -42,7 +46,7 @@ class Lateness:
     """How late an event loop strikes deadlines.
 
     A loop with more to do than it has time for comes late to all of it, to deadlines too. A call
-    on it is given up earlier by what the loop was late lately, so that it ends in time.
+    on it is given up earlier, by somewhat more than the loop was late lately, to end in time.
 
     Attributes:
         clock: the loop's own.
@@ -57,7 +61,7 @@ class Lateness:
         self._in_flight: dict[Limited, _Limit] = {}
 
     def enter(self, call: Limited, scope: CancelScope, budget_s: float, now_s: float) -> None:
-        """A call begins: its deadline and its scope's are set, and kept by `leave`."""
+        """A call begins: its deadline and its scope's are set, and may be moved until it leaves."""
         ends_at = now_s + budget_s
         call.deadline = scope.deadline = ends_at - self.margin_s(budget_s, now_s)
         self._in_flight[call] = _Limit(scope, ends_at, budget_s)

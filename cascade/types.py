@@ -459,7 +459,7 @@ class Verdict:
 
 
 def _nothing_yet() -> list[Any]:
-    return []  # a third of what `list[Verdict]()` takes, and an attempt is made on every call
+    return []  # `list[Verdict]()` takes eight times as long, on every call
 
 
 @dataclass(slots=True)

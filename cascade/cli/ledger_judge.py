@@ -25,7 +25,7 @@ _AT_ONCE: Final = 500
 
 
 def judge(source: str, folder: Path | None, file: Path, by: str, common: Common) -> int:
-    """Record the outcomes in a file, all of them or, where a line is wrong, none.
+    """Record the outcomes in a file; none of them where a line is wrong.
 
     Args:
         by: who says so, where a line does not say it.
@@ -35,19 +35,20 @@ def judge(source: str, folder: Path | None, file: Path, by: str, common: Common)
         LedgerError: they could not be stored.
     """
     outcomes = list(_read(file, by))
+    ids = sorted({outcome.call_id for outcome in outcomes})
     with Ledger.open_for_reading(source, folder) as reader:
         found = 0
-        for ids in _batches(sorted({outcome.call_id for outcome in outcomes})):
-            ((number,),) = reader.rows(select(func.count()).where(calls.c.id.in_(ids)))
+        for start in range(0, len(ids), _AT_ONCE):
+            some = calls.c.id.in_(ids[start : start + _AT_ONCE])
+            ((number,),) = reader.rows(select(func.count()).where(some))
             found += number
     if not _stored(Ledger(source, folder=folder), outcomes):
         raise LedgerError(f"not all outcomes in {file} could be stored; record them again")
-    facts = {"outcomes": len(outcomes), "calls": found}
-    unknown = len({outcome.call_id for outcome in outcomes}) - found
+    facts = {"outcomes": len(outcomes), "calls": found, "unknown": len(ids) - found}
     told = f"{len(outcomes):,} outcomes recorded, of {found:,} calls"
-    if unknown:
-        told += f"; {unknown:,} more are not in the ledger (yet)"
-    write(as_json({**facts, "unknown": unknown}, indent=2) if common.json else told)
+    if facts["unknown"]:
+        told += f", and of {facts['unknown']:,} that the ledger does not have (yet)"
+    write(as_json(facts, indent=2) if common.json else told)
     return ExitCode.OK
 
 
@@ -65,39 +66,35 @@ def _stored(ledger: Ledger, outcomes: Sequence[Outcome]) -> bool:
     return ledger.close() and not ledger.lost
 
 
-def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE))
-
-
 def _read(file: Path, by: str) -> Iterator[Outcome]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        with file.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _outcome(line, by, f"{file}, line {number}")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--outcomes {file} cannot be read: {error}") from error
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                yield _outcome(line, by)
-            except ConfigError as error:
-                raise ConfigError(f"{file}, line {number}: {error}") from error
 
 
-def _outcome(line: str, by: str) -> Outcome:
+def _outcome(line: str, by: str, place: str) -> Outcome:
     try:
         row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError("it is not valid JSON") from error
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{place} is not valid JSON") from None
     if not isinstance(row, dict):
-        raise ConfigError("it is not a JSON object")
-    given = cast("dict[str, Any]", row)
+        raise ConfigError(f"{place} is not a JSON object")
+    given: dict[str, Any] = {"call_id": "", "by": by, **cast("dict[str, Any]", row)}
     for key in given:
         if key not in _KEYS:
-            raise ConfigError(f"an outcome has no {key!r}; {did_you_mean(key, _KEYS)}")
-    return outcome_of(
-        given.get("call_id", ""),
-        by=given.get("by", by),
-        at=time.time(),
-        correct=given.get("correct"),
-        score=given.get("score"),
-        label=given.get("label"),
-    )
+            raise ConfigError(f"{place}: an outcome has no {key!r}; {did_you_mean(key, _KEYS)}")
+    try:
+        return outcome_of(
+            given["call_id"],
+            by=given["by"],
+            at=time.time(),
+            correct=given.get("correct"),
+            score=given.get("score"),
+            label=given.get("label"),
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from error

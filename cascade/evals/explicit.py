@@ -103,14 +103,16 @@ def thresholds_in(plan: Plan) -> dict[str, dict[str, float]]:
         ConfigError: a rung has a validator that is made of others with thresholds; what it says of
             an answer cannot be told from their scores.
     """
-    return {rung.tier.name: dict(_thresholds(rung)) for rung in plan.rungs[:-1]}
+    return {
+        rung.tier.name: {one.name: at for one, at in _thresholds(rung)} for rung in plan.rungs[:-1]
+    }
 
 
-def _thresholds(rung: Rung) -> Iterator[tuple[str, float]]:
+def _thresholds(rung: Rung) -> Iterator[tuple[Check, float]]:
     for validator in (*rung.free, *rung.paid):
         if isinstance(validator, Check):
             if validator.threshold is not None:
-                yield validator.name, validator.threshold
+                yield validator, validator.threshold
         elif _has_threshold(validator):
             raise ConfigError(
                 f"the validator {validator.name!r} of the tier {rung.tier.name!r} is made of "
@@ -130,8 +132,10 @@ def plan_policy(plan: Plan, runs: Runs) -> tuple[Policy, Runs]:
     others passed (`schema_ok`). A missing score is no pass.
 
     Raises:
-        ConfigError: as `thresholds_in`.
+        ConfigError: as `thresholds_in`; or the runs are of another model, or hold scores of another
+            version of a validator.
     """
+    _check_recorded(plan, runs)
     accepted = np.ones(runs.correct.shape)
     for tier, thresholds in thresholds_in(plan).items():
         column = runs.column(tier)
@@ -141,3 +145,22 @@ def plan_policy(plan: Plan, runs: Runs) -> tuple[Policy, Runs]:
     thresholds_of = dict.fromkeys(ladder[:-1], (_ACCEPTED, 1.0))
     decided = replace(runs, signals={_ACCEPTED: accepted})
     return ladder_policy(decided, ladder, thresholds_of), decided
+
+
+def _check_recorded(plan: Plan, runs: Runs) -> None:
+    for rung in plan.rungs:
+        name, model = rung.tier.name, rung.tier.model
+        if (recorded := runs.models.get(name, model)) != model:
+            raise ConfigError(
+                f"the runs were recorded with {recorded!r} as the tier {name!r}, and it is "
+                f"{model!r} in this cascade; record them again with `cascade eval`"
+            )
+    for rung in plan.rungs[:-1]:
+        for validator, _ in _thresholds(rung):
+            version = runs.versions.get(validator.name, validator.version)
+            if version != validator.version:
+                raise ConfigError(
+                    f"the runs hold scores of the validator {validator.name!r} in its version "
+                    f"{version}, and it is {validator.version or 'without one'} in this cascade; "
+                    "record them again with `cascade eval`"
+                )

@@ -125,6 +125,14 @@ def test_a_cascade_in_a_file_with_its_thresholds_and_its_budget(cli: Cli) -> Non
     # medium has no threshold: only what fails its schema goes on
     assert 0 < whole["by_tier"]["large"]["answered"] < 0.1
     assert whole["budget_s"] is None
+    for recorded, words in (
+        ({"tier_model": "simulated:sim-tiny"}, "recorded with 'simulated:sim-tiny' as the tier"),
+        ({"versions": {"sure": "2"}}, "validator 'sure' in its version 2, and it is without one"),
+    ):
+        write(Path("other.jsonl"), [{**row, **recorded} for row in lines(150, tasks=("x", "y"))])
+        other = cli("replay", "other.jsonl", "--cascade", "support")
+        assert other.code == 2
+        assert words in other.err
     refused = cli("replay", "runs.jsonl", "--cascade", "composed")
     assert refused.code == 2
     assert "is made of others with thresholds" in refused.err

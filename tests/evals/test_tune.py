@@ -1,14 +1,28 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import (  # pyright: ignore[reportMissingTypeStubs]
+    threadpool_info,
+    threadpool_limits,
+)
 
 from cascade.errors import ConfigError
+from cascade.evals import tune as tuning
 from cascade.evals.card import card
-from cascade.evals.families import MOST_TIERS, rising, useful_tiers
+from cascade.evals.families import (
+    MOST_TIERS,
+    PRICES,
+    Curve,
+    cross_validated,
+    rising,
+    useful_tiers,
+)
 from cascade.evals.measures import figures
 from cascade.evals.replay import replay
 from cascade.evals.runs import Floats, Runs
@@ -53,6 +67,24 @@ def test_the_same_seed_tunes_the_same_policy(runs: Runs, policy: Policy) -> None
 def test_a_higher_target_costs_more(runs: Runs, policy: Policy) -> None:
     cheap = tune(runs, "large", replace(QUICK, target=0.85))
     assert cheap.evidence["relative_cost"] < policy.evidence["relative_cost"]
+
+
+@pytest.mark.parametrize(("many", "prices"), [(801, PRICES), (800, PRICES // 2)])
+def test_it_calculates_in_one_thread_and_for_half_the_prices_where_queries_are_many(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, many: int, prices: int
+) -> None:
+    seen: list[tuple[int, set[int]]] = []
+
+    def watched(*arguments: Any) -> Mapping[str, Curve]:
+        seen.append((len(arguments[2]), {pool["num_threads"] for pool in threadpool_info()}))
+        return cross_validated(*arguments)
+
+    monkeypatch.setattr(tuning, "MANY_QUERIES", many)
+    monkeypatch.setattr(tuning, "cross_validated", watched)
+    with threadpool_limits(2):
+        tune(runs, "large", QUICK)
+        assert {pool["num_threads"] for pool in threadpool_info()} == {2}
+    assert seen == [(prices, {1})]
 
 
 def test_a_margin_stays_above_the_target(runs: Runs, policy: Policy) -> None:

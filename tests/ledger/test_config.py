@@ -142,26 +142,27 @@ class TestCommand:
             ledger.record(result("a-2"))
         rows = [
             {"call_id": "a-1", "correct": True},
-            {"call_id": "a-2", "score": 0.25, "label": "refunded", "by": "grader"},
+            {"call_id": "a-2", "score": 0.25, "label": "re\u2028funded", "by": "grader"},
             {"call_id": "b-1", "correct": False},
         ]
-        file.write_text("".join(f"{json.dumps(row)}\n\n" for row in rows))
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+        file.write_text("\n\n".join(lines), encoding="utf-8")
         judge = ["ledger", "judge", "--config", config, "--outcomes", str(file)]
         assert run_command([*judge, "--teller", "crm"]) == 0
-        said = "3 outcomes recorded, of 2 calls; 1 more are not in the ledger (yet)\n"
+        said = "3 outcomes recorded, of 2 calls, and of 1 that the ledger does not have (yet)\n"
         assert capsys.readouterr().out == said
         with Ledger.open_for_reading(tmp_path / "ledger.db") as reader:
             told = [call.outcomes for call in reader.calls()]
         kept = {(one.by, one.correct, one.score, one.label) for many in told for one in many}
-        assert kept == {("crm", True, None, None), ("grader", None, 0.25, "refunded")}
+        assert kept == {("crm", True, None, None), ("grader", None, 0.25, "re\u2028funded")}
         assert run_command([*judge, "--json"]) == 0
         assert json.loads(capsys.readouterr().out) == {"outcomes": 3, "calls": 2, "unknown": 1}
 
     @pytest.mark.parametrize(
         ("line", "message"),
         [
-            ("{", "line 2: it is not valid JSON"),
-            ("[]", "line 2: it is not a JSON object"),
+            ("{", "line 2 is not valid JSON"),
+            ("[]", "line 2 is not a JSON object"),
             ('{"call": "a-1"}', "line 2: an outcome has no 'call'; did you mean 'call_id'?"),
             ('{"correct": true}', "line 2: an outcome is for the call ''"),
             ('{"call_id": "a-1"}', "line 2: an outcome says nothing"),
