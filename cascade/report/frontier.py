@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Double, cast, func, select
+from sqlalchemy import Double, Numeric, cast, func, select
 
 from cascade.ledger.read import Reader
 from cascade.ledger.tables import attempts, calls, charges
@@ -30,6 +30,10 @@ PerRequest: TypeAlias = tuple[float, float]
 
 _ANSWERED: Final = ("accepted", "rejected")
 _SINGULAR: Final = 1e-9
+
+_AMOUNT: Final = Numeric(asdecimal=False).with_variant(Double(), "sqlite")
+"""What is summed. PostgreSQL adds rows in whatever order its workers bring them, and a sum of
+doubles differs with it in the last digits: of exact numbers, a report read twice is the same."""
 
 
 @dataclass(slots=True)
@@ -146,18 +150,10 @@ def _ladders(reader: Reader, selection: Selection) -> dict[str | None, _Ladder]:
     each = _answers(selection).subquery()
     read, written, usd = each.c.read, each.c.written, each.c.usd
     products = (read * read, read * written, written * written, read * usd, written * usd)
-    sums = select(
-        each.c.cascade,
-        each.c.path,
-        each.c.tier,
-        func.count(),
-        func.sum(usd),
-        *map(func.sum, products),
-    )
+    keys = (each.c.cascade, each.c.path, each.c.tier)
+    sums = select(*keys, func.count(), func.sum(usd), *map(func.sum, products))
     ladders: dict[str | None, _Ladder] = defaultdict(_Ladder)
-    for cascade, path, tier, *row in reader.rows(
-        sums.group_by(each.c.cascade, each.c.path, each.c.tier)
-    ):
+    for cascade, path, tier, *row in reader.rows(sums.group_by(*keys).order_by(*keys)):
         ladders[cascade].tiers[tier].add(row)
         ladders[cascade].by_path[path, tier].add(row)
     return ladders
@@ -171,9 +167,9 @@ def _answers(selection: Selection) -> Query:
         calls.c.path,
         attempts.c.number,
         attempts.c.tier,
-        func.sum(cast(charges.c.cost_usd, Double)).label("usd"),
-        func.sum(cast(charges.c.input_tokens, Double)).label("read"),
-        func.sum(cast(charges.c.output_tokens, Double)).label("written"),
+        func.sum(cast(charges.c.cost_usd, _AMOUNT)).label("usd"),
+        func.sum(cast(charges.c.input_tokens, _AMOUNT)).label("read"),
+        func.sum(cast(charges.c.output_tokens, _AMOUNT)).label("written"),
     )
     query = query.join_from(attempts, calls, calls.c.seq == attempts.c.call_seq)
     query = query.join(
@@ -195,7 +191,7 @@ def _comparable(selection: Selection) -> Query:
     """For each cascade, path and bucket: requests with an answer, all they cost, its tokens."""
     each = _answers(selection).add_columns(
         selection.bucket,
-        cast(calls.c.cost_usd, Double).label("actual"),
+        cast(calls.c.cost_usd, _AMOUNT).label("actual"),
         func.row_number()
         .over(partition_by=calls.c.seq, order_by=attempts.c.number.desc())
         .label("place"),
@@ -204,7 +200,8 @@ def _comparable(selection: Selection) -> Query:
     rows = each.group_by("bucket", calls.c.cost_usd).subquery()
     keys = (rows.c.cascade, rows.c.path, rows.c.bucket)
     sums = map(func.sum, (rows.c.actual, rows.c.read, rows.c.written))
-    return select(*keys, func.count(), *sums).where(rows.c.place == 1).group_by(*keys)
+    query = select(*keys, func.count(), *sums).where(rows.c.place == 1)
+    return query.group_by(*keys).order_by(*keys)
 
 
 def _frontiers(
