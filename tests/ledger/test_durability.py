@@ -195,6 +195,7 @@ while not ledger.lost:  # calls go on: none of these raises, and none waits
     if number % 100 == 0:
         time.sleep(0.001)
 assert ledger.lost <= number
+assert not ledger.flush(timeout_s=0.1)  # what was being tried waits again, others dropped for it
 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 lost = ledger.lost
 ledger.record(result("after"))
