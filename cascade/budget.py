@@ -169,7 +169,10 @@ class LatencySketch:
         if self.seen(now_s) < ENOUGH:
             return self.seed_s
         # Rounded, so that what was reckoned for one call serves the next.
-        return self.quantile_s(round(HEDGE_AT * self._share_within(time_left_s), 2), now_s)
+        middle_s = self.quantile_s(round(HEDGE_AT * self._share_within(time_left_s), 2), now_s)
+        # A bucket more: a tier of steady latency has all its calls in one, half of them beyond the
+        # middle, and starting it takes a moment too.
+        return None if middle_s is None else middle_s * _GROWTH
 
     def _share_within(self, time_s: float) -> float:
         """The share of calls that took no longer."""

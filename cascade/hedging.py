@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from anyio import CancelScope, Event, create_task_group, move_on_after
 
 from cascade.attempt import Run
-from cascade.budget import hedge_after_s
+from cascade.budget import FITS_AT, fits, hedge_after_s
 from cascade.decision import ACCEPT, EXHAUSTED, OUT_OF_MONEY, OUT_OF_TIME, Decision
 from cascade.metering import Handover
 
@@ -25,7 +25,7 @@ class _Race:
         decision: what the rung that ended last came to. None: none has ended.
         handover: the rejected answer to hand to the next rung. None: there is none.
         is_accepted: whether an answer was accepted.
-        is_too_dear: whether a spend cap keeps the next rung from being asked.
+        is_out_of_money: whether a spend cap kept a rung from being asked: no other is started.
         error: a mistake of the program that ends the call. None: there was none, or an answer was
             accepted before it.
     """
@@ -39,7 +39,7 @@ class _Race:
         self.decision: Decision | None = None
         self.handover: Handover | None = None
         self.is_accepted = False
-        self.is_too_dear = False
+        self.is_out_of_money = False
         self.error: Exception | None = None
 
     async def ask(self, place: int) -> None:
@@ -52,6 +52,7 @@ class _Race:
                     return
                 self.decision, self.handover = await self._ask(self._run, place, handover)
                 self.is_accepted |= self.decision is ACCEPT
+                self.is_out_of_money |= self.decision is OUT_OF_MONEY
         except Exception as error:  # kept, because a task group would wrap it
             if not self.is_over:
                 self.error = error
@@ -68,12 +69,17 @@ class _Race:
         for scope in self._scopes:
             scope.cancel()
 
-    async def wait(self, timeout_s: float | None = None) -> None:
-        """Until it is over, nothing is in flight any more, or so many seconds have passed."""
-        with move_on_after(timeout_s):
+    async def wait(self, timeout_s: float | None = None) -> bool:
+        """Until it is over, or nothing is in flight any more.
+
+        Returns:
+            False when so many seconds have passed before.
+        """
+        with move_on_after(timeout_s) as scope:
             while self.in_flight and not self.is_over:
                 await self._changed.wait()
                 self._changed = Event()
+        return not scope.cancelled_caught
 
     @property
     def is_over(self) -> bool:
@@ -106,16 +112,17 @@ async def _raced(run: Run, first: int, state: _Race) -> _Race:
             group.start_soon(state.ask, place)
             if place + 1 == len(run.plan.rungs):
                 break
-            await state.wait(_patience_s(run, place + 1))
-            if state.is_over:
+            patience_s = _patience_s(run, place + 1)
+            is_due = not await state.wait(patience_s) and run.plan.hedge == "deadline"
+            if state.is_over or state.is_out_of_money:
                 break
-            place = run.next_place(place + 1)
+            place = _next_place(run, place + 1, is_due=is_due and bool(patience_s))
             if place is not None and await run.is_too_dear(place):
-                state.is_too_dear = True
+                state.is_out_of_money = True
                 break
         await state.wait()
         state.call_off()
-    if place is None and state.decision is not OUT_OF_MONEY:
+    if place is None:
         state.decision = OUT_OF_TIME
     return state
 
@@ -128,9 +135,24 @@ def _outcome(run: Run, state: _Race) -> Decision:
     if state.is_accepted:
         # Calling the others off takes time too, and the deadline stands around all of it.
         return ACCEPT if time_left_s is None or time_left_s > 0 else OUT_OF_TIME
-    if state.is_too_dear or state.decision is OUT_OF_MONEY:
+    if state.is_out_of_money:
         return OUT_OF_MONEY
     return OUT_OF_TIME if state.decision is OUT_OF_TIME else EXHAUSTED
+
+
+def _next_place(run: Run, place: int, *, is_due: bool) -> int | None:
+    """The rung to start next. None: none can be expected to finish in time.
+
+    Args:
+        is_due: it is the last moment for the rung at `place`: its timer has struck. Timers strike
+            late, if by microseconds, so that it fits no more. It is started all the same, unless
+            it was so late that the half of what it takes does not fit.
+    """
+    if is_due:
+        takes_s = run.plan.rungs[place].latency.quantile_s(FITS_AT, run.plan.clock())
+        if takes_s is not None and fits(takes_s / 2, run.time_left_s()):
+            return place
+    return run.next_place(place)
 
 
 def _patience_s(run: Run, following: int) -> float | None:

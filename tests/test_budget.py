@@ -144,7 +144,7 @@ def test_a_hedge_is_started_for_the_calls_that_can_be_in_time(
     calls: dict[float, int], time_left_s: float, takes_s: float
 ) -> None:
     takes = learnt(calls).hedge_takes_s(time_left_s, 0.0)
-    assert takes == pytest.approx(takes_s, rel=0.05)
+    assert takes == pytest.approx(takes_s * 1.1, rel=0.05)  # started somewhat early
 
 
 def test_a_hedge_goes_by_the_seed_until_enough_was_seen() -> None:

@@ -17,7 +17,7 @@ import trio.testing
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cascade import Answer, Cascade, Path, Price, Tier, Usage
+from cascade import Answer, Cap, Cascade, Path, Price, Request, Spend, Tier, Usage
 from cascade.attempt import Run
 from cascade.decision import ACCEPT, Decision
 from cascade.errors import ConfigError, DeadlineExceeded, ServerError
@@ -30,11 +30,16 @@ LOOPS = ["asyncio", "trio"]
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop that does not wait for its timers: its clock jumps to the next of them."""
+    """An event loop that does not wait for its timers: its clock jumps to the next of them.
 
-    def __init__(self) -> None:
+    Args:
+        late_s: how much too far it jumps, as real timers strike late.
+    """
+
+    def __init__(self, late_s: float = 0.0) -> None:
         super().__init__(_Jumps(self))
         self.now_s = 0.0
+        self.late_s = late_s
 
     def time(self) -> float:
         return self.now_s
@@ -47,7 +52,7 @@ class _Jumps(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[Any]:
         assert timeout is not None, "nothing is left that could ever wake the loop"
-        self._loop.now_s += max(0.0, timeout)
+        self._loop.now_s += timeout + self._loop.late_s if timeout > 0 else 0.0
         return super().select(0)
 
 
@@ -170,6 +175,49 @@ def test_an_acceptance_that_the_deadline_overtakes_is_none(loop: str) -> None:
     assert (result.accepted, result.reason) == (False, "budget")
     assert story(result) == [("t0", "timed_out", "budget"), ("t1", "timed_out", "budget")]
     assert result.value == "good"  # the best there is, marked as not accepted
+
+
+@pytest.mark.parametrize("late_s", [1e-6, 1e-3, 0.1])
+def test_a_hedge_whose_timer_strikes_late_is_started_all_the_same(late_s: float) -> None:
+    """Its latency is what it was said to be, so that at the stroke it fits no more."""
+    scripts = [Script(9.0), Script(0.2, expected_s=0.5), Script(0.1, expected_s=0.1)]
+
+    async def main() -> Result[Any]:
+        return await hedged(scripts, Path(budget_s=1.0, hedge="deadline")).run("?", path="p")
+
+    options = {"loop_factory": lambda: VirtualLoop(late_s)}
+    result = anyio.run(main, backend_options=options)
+    assert story(result) == [("t0", "skipped", "hedge"), ("t1", "accepted", "")]
+    assert result.attempts[1].started_s == pytest.approx(0.5 + late_s)
+
+
+def test_a_hedge_whose_timer_strikes_much_too_late_is_not_started() -> None:
+    scripts = [Script(9.0), Script(0.2, expected_s=0.5), Script(0.1, expected_s=0.1)]
+
+    async def main() -> Result[Any]:
+        return await hedged(scripts, Path(budget_s=1.0, hedge="deadline")).run("?", path="p")
+
+    result = anyio.run(main, backend_options={"loop_factory": lambda: VirtualLoop(0.3)})
+    assert story(result)[1] == ("t1", "skipped", "budget")
+    assert result.attempts[2].started_s == pytest.approx(0.8)  # which still fits
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("hedge", ["never", 0.5])
+def test_a_refusal_for_money_is_told_though_another_rung_ends_later(loop: str, hedge: Any) -> None:
+    spend = Spend(caps=[Cap("0.01", per="day")])
+    scripts = [Script(1.0, says="bad"), Script(0.1), Script(0.1)]
+    cascade = hedged(scripts, Path(hedge=hedge), spend=spend)
+    request = Request("a question", max_tokens=4_000)  # $0.008 on the second rung with its input
+
+    async def main() -> Result[Any]:
+        await spend.reserve(Decimal("0.005"))
+        return await cascade.run(request, path="p")
+
+    result = in_virtual_time(loop, main)
+    assert (result.accepted, result.reason) == (False, "spend")
+    assert story(result)[:2] == [("t0", "rejected", "is_good:failed"), ("t1", "skipped", "spend")]
+    assert {reason for _, _, reason in story(result)[2:]} <= {"spend"}
 
 
 @pytest.mark.parametrize("loop", LOOPS)
