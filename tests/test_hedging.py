@@ -206,7 +206,7 @@ def test_a_hedge_whose_timer_strikes_much_too_late_is_not_started() -> None:
 @pytest.mark.parametrize("hedge", ["never", 0.5])
 def test_a_refusal_for_money_is_told_though_another_rung_ends_later(loop: str, hedge: Any) -> None:
     spend = Spend(caps=[Cap("0.01", per="day")])
-    scripts = [Script(1.0, says="bad"), Script(0.1), Script(0.1)]
+    scripts = [Script(1.0, says="bad"), Script(0.1)]
     cascade = hedged(scripts, Path(hedge=hedge), spend=spend)
     request = Request("a question", max_tokens=4_000)  # $0.008 on the second rung with its input
 
@@ -216,8 +216,7 @@ def test_a_refusal_for_money_is_told_though_another_rung_ends_later(loop: str, h
 
     result = in_virtual_time(loop, main)
     assert (result.accepted, result.reason) == (False, "spend")
-    assert story(result)[:2] == [("t0", "rejected", "is_good:failed"), ("t1", "skipped", "spend")]
-    assert {reason for _, _, reason in story(result)[2:]} <= {"spend"}
+    assert story(result) == [("t0", "rejected", "is_good:failed"), ("t1", "skipped", "spend")]
 
 
 @pytest.mark.parametrize("loop", LOOPS)
