@@ -116,10 +116,18 @@ class Run:
         return [a for a in self.attempts if (a.outcome, a.reason) == ("timed_out", "budget")]
 
     async def is_too_dear(self, place: int) -> bool:
-        """Whether a spend cap is so near that this rung must not be used any more."""
+        """Whether a spend cap is so near that this rung must not be used any more.
+
+        Where that cannot be told, the reservation for the rung meets the same trouble, and is
+        what keeps the cap.
+        """
         if self.spend is None or place < self.plan.rungs_when_near:
             return False
-        return await self.spend.last_tier() is not None
+        try:
+            return await self.spend.last_tier() is not None
+        except Exception as error:
+            warn("spend_not_read", cascade=self.plan.cascade, error=type(error).__name__)
+            return False
 
     def next_place(self, place: int) -> int | None:
         """The lowest rung from `place` on that can be expected to finish in time.

@@ -53,8 +53,8 @@ _PERIODS: Final = ("call", "day", "month", "process", "total")
 _SCOPES: Final = ("all", "path", "key", "cascade")
 _ZERO: Final = Decimal(0)
 DAY_S: Final = 86_400.0  # in Unix time, which knows no leap seconds
-SETTLE_WITHIN_S: Final = 10.0
-"""How long a cancelled call may still wait for its store to take its bill."""
+SETTLE_WITHIN_S: Final = 1.0
+"""How long a call past its deadline, or cancelled, may wait for its store to take the bill."""
 
 _tenant: ContextVar[str | None] = ContextVar("cascade_tenant", default=None)
 

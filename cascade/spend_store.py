@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from os import PathLike
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
 from anyio.lowlevel import RunVar
@@ -154,6 +154,7 @@ CREATE TABLE IF NOT EXISTS holds (
 
 
 _TRY_AGAIN_S = 0.01
+_LOOK_EVERY_S = 0.05
 _inherited: list[object] = []
 
 
@@ -182,19 +183,16 @@ class SQLiteStore:
         self._hold_s = hold_s
         self._busy_s = busy_s
         self._owner = uuid.uuid4().hex
-        self._given_up: set[str] = set()
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._process = os.getpid()
 
     async def reserve(self, limits: Sequence[Limit], usd: Decimal, now_s: float) -> Held | Refusal:
         held = Held(uuid.uuid4().hex, tuple(dict.fromkeys(one.account for one in limits)), usd)
-        try:
-            return await _in_thread(lambda: self._reserve(held, limits, now_s))
-        except get_cancelled_exc_class():  # asyncio's own kind, which no scope shields from
-            self._given_up.add(held.id)
-            _in_own_thread(lambda: self._settle(held, _ZERO))
-            raise
+        return await _Abandonable(
+            lambda is_wanted: self._reserve(held, limits, now_s, is_wanted),
+            undo=lambda: self._settle(held, _ZERO),  # nobody is left who would
+        ).in_thread()
 
     async def settle(self, held: Held, usd: Decimal) -> None:
         settle = _Once(lambda: self._settle(held, usd))
@@ -205,7 +203,9 @@ class SQLiteStore:
             raise
 
     async def spent(self, accounts: Iterable[str], now_s: float) -> Mapping[str, Decimal]:
-        return await _in_thread(lambda: self._spent(accounts, now_s))
+        return await _Abandonable(
+            lambda is_wanted: self._spent(accounts, now_s, is_wanted)
+        ).in_thread()
 
     def close(self) -> None:
         """Close the file. The next operation opens it again."""
@@ -214,16 +214,15 @@ class SQLiteStore:
                 self._connection.close()
                 self._connection = None
 
-    def _reserve(self, held: Held, limits: Sequence[Limit], now_s: float) -> Held | Refusal:
-        with self._transaction() as sql:
+    def _reserve(
+        self, held: Held, limits: Sequence[Limit], now_s: float, is_wanted: Callable[[], bool]
+    ) -> Held | Refusal:
+        with self._transaction(is_wanted) as sql:
             self._renew(sql, now_s)
             spent = {account: self._total(sql, account, now_s) for account in held.accounts}
             refusal = _passed(limits, held.usd, spent)
             if refusal is not None:
                 return refusal
-            if held.id in self._given_up:  # nobody is left who would settle it
-                self._given_up.discard(held.id)
-                return held
             usd, until_s = str(held.usd), now_s + self._hold_s
             sql.executemany(
                 "INSERT INTO holds VALUES (?, ?, ?, ?, ?)",
@@ -242,8 +241,10 @@ class SQLiteStore:
                     (account, str(spent)),
                 )
 
-    def _spent(self, accounts: Iterable[str], now_s: float) -> Mapping[str, Decimal]:
-        with self._transaction() as sql:
+    def _spent(
+        self, accounts: Iterable[str], now_s: float, is_wanted: Callable[[], bool]
+    ) -> Mapping[str, Decimal]:
+        with self._transaction(is_wanted) as sql:
             return {account: self._total(sql, account, now_s) for account in accounts}
 
     def _renew(self, sql: sqlite3.Connection, now_s: float) -> None:
@@ -267,8 +268,15 @@ class SQLiteStore:
         return _ZERO if row is None else Decimal(row[0])
 
     @contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
-        with self._lock:
+    def _transaction(
+        self, is_wanted: Callable[[], bool] = lambda: True
+    ) -> Generator[sqlite3.Connection]:
+        # While another process has the file, threads queue up here. Those that nobody waits for
+        # any more leave, so that there are never more of them than calls.
+        while not self._lock.acquire(timeout=_LOOK_EVERY_S):
+            if not is_wanted():
+                raise _NotWantedError
+        try:
             sql = self._open()
             sql.execute("BEGIN IMMEDIATE")  # one writer from the first read on, in all processes
             try:
@@ -277,6 +285,8 @@ class SQLiteStore:
                 sql.execute("ROLLBACK")
                 raise
             sql.execute("COMMIT")
+        finally:
+            self._lock.release()
 
     def _open(self) -> sqlite3.Connection:
         import sqlite3  # only those who use it load it
@@ -319,6 +329,47 @@ class SQLiteStore:
                 time.sleep(_TRY_AGAIN_S)
 
 
+class _NotWantedError(Exception):
+    """The work was not begun, as nobody waits for it any more."""
+
+
+class _Abandonable(Generic[T]):
+    """Work in a thread whose caller may go away. What it did is undone then.
+
+    Args:
+        work: is told by a function whether anybody still waits for it.
+        undo: None: there is nothing to undo.
+    """
+
+    def __init__(
+        self, work: Callable[[Callable[[], bool]], T], undo: Callable[[], None] | None = None
+    ) -> None:
+        self._work = work
+        self._undo = undo
+        self._lock = threading.Lock()
+        self._is_done = self._is_abandoned = False
+
+    async def in_thread(self) -> T:
+        try:
+            return await _in_thread(self._run)
+        except get_cancelled_exc_class():
+            with self._lock:
+                self._is_abandoned = True
+                is_done = self._is_done
+            if is_done and self._undo is not None:
+                _in_own_thread(self._undo)
+            raise
+
+    def _run(self) -> T:
+        done = self._work(lambda: not self._is_abandoned)
+        with self._lock:
+            self._is_done = True
+            is_abandoned = self._is_abandoned
+        if is_abandoned and self._undo is not None:
+            self._undo()
+        return done
+
+
 class _Once:
     """A piece of work that is done by whoever calls it first."""
 
@@ -337,10 +388,10 @@ def _in_own_thread(work: Callable[[], None]) -> None:
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
-    """Run `work`, once begun, to its end: a cancelled caller learns what it reserved."""
+    """Run `work` to its end, though a cancelled caller does not wait for that."""
     try:
         limiter = _limiter.get()
     except LookupError:  # places of its own: never kept waiting by what else runs in threads
         limiter = CapacityLimiter(MAX_THREADS)
         _limiter.set(limiter)
-    return await to_thread.run_sync(work, limiter=limiter)
+    return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)

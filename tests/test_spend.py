@@ -18,11 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cascade
 from cascade import (
     Answer,
     Cap,
     Cascade,
     ConfigError,
+    Context,
     Price,
     Request,
     Spend,
@@ -42,6 +44,7 @@ pytestmark = pytest.mark.anyio
 NOW_S = datetime(2026, 2, 28, 23, 30, tzinfo=UTC).timestamp()
 HOUR_S = 3600.0
 ONE = Decimal(1)
+PRICE = Price(input=1, output=1)
 
 
 class Clock:
@@ -572,6 +575,54 @@ async def test_a_file_that_another_keeps_locked_is_waited_for_and_then_refused(
     other.close()
 
 
+@pytest.mark.parametrize("near_last", [None, "a"])
+async def test_a_deadline_holds_while_another_process_keeps_the_file(
+    tmp_path: Path, near_last: str | None
+) -> None:
+    """In the thread that waits for the file for ever, and in those that wait for the thread."""
+    store = SQLiteStore(tmp_path / "spend.db", busy_s=30)
+    spend = Spend(caps=[Cap(5)], store=store, near_last=near_last)
+    tiers = [Tier(name, call=Scripted("yes"), price=PRICE) for name in ("a", "b")]
+    paths = {"p": cascade.Path(budget_s=0.05, hedge=0.01)}
+    ladder = Cascade(tiers=tiers, spend=spend, paths=paths, on_exhausted="best")
+    await ladder.run("?")
+    other = sqlite3.connect(tmp_path / "spend.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with anyio.fail_after(20):
+        for _ in range(3):
+            assert (await ladder.run("?", path="p")).reason == "budget"
+    other.execute("ROLLBACK")
+    other.close()
+    assert (await ladder.run("?")).accepted
+    store.close()
+
+
+@pytest.mark.parametrize("near_last", [None, "a"])
+async def test_a_file_that_breaks_on_the_way_up_loses_no_answer(
+    tmp_path: Path, near_last: str | None
+) -> None:
+    store = SQLiteStore(tmp_path / "spend.db", busy_s=0.01)
+    other = sqlite3.connect(tmp_path / "spend.db", isolation_level=None)
+
+    def rejects(answer: Answer[Any], context: Context) -> bool:
+        other.execute("BEGIN IMMEDIATE")
+        return False
+
+    ladder = Cascade(
+        tiers=[Tier(name, call=Scripted("yes"), price=PRICE) for name in ("a", "b")],
+        validators=[rejects],
+        spend=Spend(caps=[Cap(5)], store=store, near_last=near_last),
+        on_exhausted="best",
+    )
+    result = await ladder.run("?")
+    assert [a.outcome for a in result.attempts] == ["rejected", "failed"]
+    assert isinstance(result.attempts[1].error, sqlite3.OperationalError)
+    assert result.value == "yes"
+    other.execute("ROLLBACK")
+    other.close()
+    store.close()
+
+
 FORKS = """
 import os, sys, anyio
 from decimal import Decimal
@@ -600,36 +651,38 @@ class Cancelling:
     """Cancels the task by asyncio's own means while a store is at work in its thread."""
 
     def __init__(self, store: SQLiteStore) -> None:
-        self._begun, self._go_on, self._done = (threading.Event() for _ in range(3))
+        self._begun, self._go_on = threading.Event(), threading.Event()
+        self._done = threading.Semaphore(0)
         self._transaction = store._transaction
         store._transaction = self._held_up  # type: ignore[method-assign]
 
     @contextmanager
-    def _held_up(self) -> Iterator[sqlite3.Connection]:
+    def _held_up(
+        self, is_wanted: Callable[[], bool] = lambda: True
+    ) -> Iterator[sqlite3.Connection]:
         self._begun.set()
         self._go_on.wait()
-        with self._transaction() as sql:
+        with self._transaction(is_wanted) as sql:
             yield sql
-        self._done.set()
+        self._done.release()
 
-    async def at_work(self, work: Coroutine[Any, Any, Any]) -> None:
+    async def at_work(self, work: Coroutine[Any, Any, Any], transactions: int) -> None:
+        """Until so many transactions are over."""
         task = asyncio.ensure_future(work)
         await asyncio.to_thread(self._begun.wait)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        takers_over = [thread for thread in threading.enumerate() if thread.name == "cascade-spend"]
         self._go_on.set()
-        self._done.wait()
-        for thread in takers_over:
-            thread.join()
+        for _ in range(transactions):
+            await asyncio.to_thread(self._done.acquire)
 
 
 @pytest.mark.asyncio
 async def test_asyncio_cancelling_a_reservation_leaves_nothing_on_hold(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path / "spend.db")
     spend = capped(Cap(5), store=store)
-    await Cancelling(store).at_work(spend.reserve(ONE))
+    await Cancelling(store).at_work(spend.reserve(ONE), 2)  # and back
     assert await left(spend) == 5
     store.close()
 
@@ -639,7 +692,7 @@ async def test_asyncio_cancelling_a_settlement_settles_once(tmp_path: Path) -> N
     store = SQLiteStore(tmp_path / "spend.db")
     spend = capped(Cap(5), Cap(9, per="process"), store=store)
     reservation = await spend.reserve(ONE)
-    await Cancelling(store).at_work(reservation.settle(Decimal(2)))
+    await Cancelling(store).at_work(reservation.settle(Decimal(2)), 1)
     assert await left(spend) == 3
     assert await spend._of_process.spent(["process all"], NOW_S) == {"process all": 2}
     store.close()
