@@ -227,7 +227,7 @@ async def report(
 
 async def counted_usd(spend: Spend) -> Decimal:
     """What the spend caps count as spent."""
-    limits = spend.for_call().limits(spend.clock())
+    limits = spend.for_call().limits()
     ((store, accounts),) = limits.items()
     spent = await store.spent([limit.account for limit, _ in accounts], spend.clock())
     return sum(spent.values(), Decimal(0))

@@ -107,7 +107,10 @@ class Deployment:
         ).complete
 
     def __repr__(self) -> str:
-        named = (("model", self.model), ("base_url", self.base_url))
+        from cascade.providers._http import origin
+
+        address = None if self.base_url is None else origin(self.base_url)
+        named = (("model", self.model), ("base_url", address))
         given = [repr(self.name)] if self.name else []
         return f"Deployment({', '.join([*given, *(f'{n}={v!r}' for n, v in named if v)])})"
 
@@ -231,10 +234,13 @@ class Delivery:
         if lane.circuit is not None and lane.circuit.blocked:
             raise self._refusal(lane, lane.circuit)  # no use to queue for it
         joined = current_time()
-        ticket = await gate.admit(self._tokens(request, gate), _deadline(invocation))
+        ticket = await gate.admit(_deadline(invocation), *self._tokens(request, gate))
         queue_s = current_time() - joined
         try:
             answer = await self._send_guarded(lane, request, invocation, queue_s)
+        except (CircuitOpenError, ConfigError, SpendLimitExceeded):
+            ticket.give_back()
+            raise
         except BaseException as error:
             ticket.close(usage_of(error))
             raise
@@ -281,12 +287,14 @@ class Delivery:
         async with covered(invocation, charge, request, self._model):
             return await _send_billed(send, request, invocation, charge)
 
-    def _tokens(self, request: Request, gate: Gate) -> int:
+    def _tokens(self, request: Request, gate: Gate) -> tuple[int, int | None]:
+        """About how many it has, and how many its answer may have. None: nobody says."""
         if not gate.counts_tokens:
-            return 0
-        from cascade.tokens import estimate_tokens
+            return 0, 0
+        from cascade.tokens import estimate_tokens, max_output_tokens
 
-        return estimate_tokens(request, self._model)
+        written = max_output_tokens(request.params, default=0)
+        return estimate_tokens(request, self._model), written or None
 
     def _refusal(self, lane: Lane, circuit: Circuit) -> CircuitOpenError:
         after_s = circuit.retry_after_s

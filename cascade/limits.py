@@ -31,9 +31,9 @@ class Limits:
     Args:
         concurrency: requests under way at once.
         requests_per_min: requests sent per minute, retries included.
-        tokens_per_min: input and output tokens per minute: estimated when a request is sent,
-            corrected by what the provider bills. A request larger than that goes alone, once a
-            whole minute's worth is there.
+        tokens_per_min: input and output tokens per minute: estimated when a request is sent (for
+            the answer `max_tokens`, else what answers had lately), corrected by what the provider
+            bills. A request larger than that goes alone, once a whole minute's worth is there.
         max_queue: requests waiting at once; one more is shed.
 
     Raises:
@@ -92,13 +92,18 @@ class Gate:
         with self._lock:
             return sum(line.waiting for line in self._open_lines)
 
-    async def admit(self, tokens: int, deadline: float) -> Ticket:
-        """Wait for leave to send a request of about `tokens` tokens; the ticket is to be closed.
+    async def admit(self, deadline: float, read: int = 0, written: int | None = 0) -> Ticket:
+        """Wait for leave to send a request; the ticket is to be closed.
+
+        Args:
+            deadline: on the event loop's clock.
+            read: about how many tokens it has.
+            written: how many its answer may have. None: nobody said; as many as answers had lately.
 
         Raises:
             LoadShedError: it would not get leave before `deadline`, or the queue is full.
         """
-        return await self._line().admit(tokens, deadline)
+        return await self._line().admit(deadline, read, written)
 
     def _line(self) -> _Line:
         # One for each event loop: what waits in one cannot be woken from another.
@@ -130,6 +135,10 @@ class Ticket:
         billed = self._tokens if usage is None else usage.input_tokens + usage.output_tokens
         self._line.leave(billed - self._tokens, current_time() - self._admitted_at, usage)
 
+    def give_back(self) -> None:
+        """The request was not sent."""
+        self._line.leave(-self._tokens, 0.0, NO_USAGE, requests_more=-1)
+
 
 class _Line:
     """The state of a gate in one event loop: what is under way, what waits, what is left."""
@@ -144,6 +153,7 @@ class _Line:
         "_under_way",
         "_waiting",
         "_waiting_tokens",
+        "_written",
     )
 
     def __init__(self, tier: str, limits: Limits) -> None:
@@ -156,13 +166,15 @@ class _Line:
         self._requests = _Bucket(limits.requests_per_min, now)
         self._tokens = _Bucket(limits.tokens_per_min, now)
         self._call_s: float | None = None  # how long a request has taken lately
+        self._written = 0.0  # how many tokens an answer has had lately
 
     @property
     def waiting(self) -> int:
         return len(self._waiting)
 
-    async def admit(self, tokens: int, deadline: float) -> Ticket:
+    async def admit(self, deadline: float, read: int, written: int | None) -> Ticket:
         now = current_time()
+        tokens = read + (round(self._written) if written is None else written)
         tokens = min(tokens, self._limits.tokens_per_min or tokens)  # else it would never fit
         if self._waiting or self._free_at(tokens, now) > now:
             self._shed_if_hopeless(tokens, now, deadline)
@@ -172,12 +184,18 @@ class _Line:
         self._tokens.take(tokens, now)
         return Ticket(self, tokens, now)
 
-    def leave(self, tokens_more: int, took_s: float, usage: Usage | None) -> None:
+    def leave(
+        self, tokens_more: int, took_s: float, usage: Usage | None, requests_more: int = 0
+    ) -> None:
         self._under_way -= 1
-        self._tokens.take(tokens_more, current_time())
+        now = current_time()
+        self._requests.take(requests_more, now)
+        self._tokens.take(tokens_more, now)
         if usage is not NO_USAGE:  # a refusal does not tell how long an answer takes
             before = took_s if self._call_s is None else self._call_s
             self._call_s = before + _NEWEST_WEIGHS * (took_s - before)
+            if usage is not None:
+                self._written += _NEWEST_WEIGHS * (usage.output_tokens - self._written)
         self._wake_first()
 
     async def _wait(self, tokens: int) -> float:

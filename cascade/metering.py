@@ -253,7 +253,10 @@ async def invoke(
         return answer, invocation.request
     except BaseException as error:
         if not billed:
-            invocation.bill_own(Charge(tier.name, tier.price, usage_of(error), purpose))
+            # A request that was cut short while it waited to be sent is not on the bill yet.
+            is_unsent = invocation.request is not None and not isinstance(error, Exception)
+            usage = NO_USAGE if is_unsent else usage_of(error)
+            invocation.bill_own(Charge(tier.name, tier.price, usage, purpose))
         raise
     finally:
         _current.reset(token)

@@ -237,14 +237,15 @@ class Spend:
             ConfigError: the tier's price is unknown.
         """
         first = args[0] if args else None
-        request = first if isinstance(first, Request) else None
         model = tier.model_name or tier.name
-        if request is None:
-            tokens = estimate_values((*args, *(kwargs or {}).values()), model)
-        else:
+        if isinstance(first, Request):
+            request = tier.as_sent(first)
             tokens = guess_tokens(request, model)
+            written = max_output_tokens(request.params, self.output_tokens)
+        else:
+            tokens = estimate_values((*args, *(kwargs or {}).values()), model)
+            written = max_output_tokens(tier.params, self.output_tokens)
         tokens = round(tokens * correction(model))
-        written = max_output_tokens(request, tier.params, self.output_tokens)
         return self._most_usd(tier.name, tier.price, tokens, written)
 
     def estimate_charge_usd(self, charge: Charge, request: Request, input_tokens: int) -> Decimal:
@@ -253,7 +254,7 @@ class Spend:
         Raises:
             ConfigError: the price is unknown.
         """
-        written = max_output_tokens(request, default=self.output_tokens)
+        written = max_output_tokens(request.params, self.output_tokens)
         return self._most_usd(charge.tier, charge.price, input_tokens, written)
 
     def _most_usd(self, tier: str, price: Price | None, input_tokens: int, written: int) -> Decimal:
@@ -281,10 +282,11 @@ def _known(tier: str, price: Price | None) -> Price:
 class CallSpend:
     """One call of a cascade under one `Spend`, from its first attempt to its last."""
 
-    __slots__ = ("_of_call", "cascade", "path", "spend")
+    __slots__ = ("_of_call", "_started_s", "cascade", "path", "spend")
 
     def __init__(self, spend: Spend, cascade: str | None, path: str | None) -> None:
         self.spend = spend
+        self._started_s = spend.clock()
         self.cascade = cascade
         self.path = path
         self._of_call = MemoryStore()
@@ -297,7 +299,7 @@ class CallSpend:
         """How full the fullest cap is: "ok", "near" (from `Spend.near` on) or "spent"."""
         now_s = self.spend.clock()
         fullest = _ZERO
-        for store, limits in self.limits(now_s).items():
+        for store, limits in self.limits().items():
             spent = await store.spent([limit.account for limit, _ in limits], now_s)
             shares = (spent[limit.account] / limit.usd for limit, _ in limits)
             fullest = max(fullest, *shares)
@@ -311,14 +313,17 @@ class CallSpend:
             return None
         return self.spend.near_last
 
-    def limits(self, now_s: float) -> dict[SpendStore, list[tuple[Limit, Cap]]]:
-        """The caps that this call belongs to, by the store that counts them."""
+    def limits(self) -> dict[SpendStore, list[tuple[Limit, Cap]]]:
+        """The caps that this call belongs to, by the store that counts them.
+
+        All of it counts in the day and month in which it started.
+        """
         found: dict[SpendStore, list[tuple[Limit, Cap]]] = {}
         for cap in self.spend.caps:
             whose = self._whose(cap)
             if whose is None:
                 continue
-            period, until_s = _period(cap.per, now_s)
+            period, until_s = _period(cap.per, self._started_s)
             limit = Limit(f"{period} {whose}", cap.usd, until_s)
             store: SpendStore = self.spend.store
             if cap.per == "call":
@@ -453,7 +458,7 @@ async def record_all(calls: Sequence[CallSpend], usd: Decimal | None) -> None:
 def _all_limits(calls: Sequence[CallSpend]) -> dict[SpendStore, list[tuple[Limit, Cap]]]:
     found: dict[SpendStore, list[tuple[Limit, Cap]]] = {}
     for call in calls:
-        for store, limits in call.limits(call.spend.clock()).items():
+        for store, limits in call.limits().items():
             found.setdefault(store, []).extend(limits)
     return found
 

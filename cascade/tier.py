@@ -253,13 +253,18 @@ class Tier:
         invocation = current_invocation()
         if invocation is not None:
             request = invocation.prepare(request)
-        request = request.with_params(self.params)
+        request = self.as_sent(request)
         if self.timeout_s is None:
             return await delivery.send(request, invocation)
         # On a rung the engine's own limit strikes first; this one is for judges and bare chats.
         with CancelScope(deadline=current_time() + self.timeout_s):
             return await delivery.send(request, invocation)
         raise ProviderTimeoutError(f"tier {self.name!r} gave no answer in {self.timeout_s} s")
+
+    def as_sent(self, request: Request) -> Request:
+        """A request with this tier's own `params`, and without its `drop_params`."""
+        request = request.with_params(self.params)
+        return request.without_params(self.drop_params) if self.drop_params else request
 
     def _connect(self) -> Delivery:
         gate = None if self.limits is None else Gate(self.name, self.limits)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
@@ -102,7 +102,7 @@ def guess_tokens(request: Request, model: str | None = None) -> int:
     """The same before it is corrected by what was billed, which is what `observe` is told."""
     texts: list[str] = []
     tokens = REPLY_TOKENS + MESSAGE_TOKENS * len(request.messages)
-    tokens += sum(_walk(message, texts) for message in request.messages)
+    tokens += sum(_walk(part, texts) for part in _parts(request))
     for name in ("tools", "functions", "response_format"):
         declared = request.params.get(name)
         if declared:
@@ -117,19 +117,30 @@ def estimate_values(values: Iterable[Any], model: str | None = None) -> int:
     return tokens + estimate_text("\n".join(texts), model)
 
 
-def max_output_tokens(
-    request: Request | None, params: Mapping[str, Any] | None = None, default: int = 4096
-) -> int:
+def max_output_tokens(params: Mapping[str, Any], default: int) -> int:
     """The most tokens that may be written in answer, all its choices together.
 
     Args:
-        request: says so with `max_completion_tokens` or `max_tokens`. None: there is none to read.
-        params: the tier's own, where the request does not say.
-        default: where nobody says.
+        params: of the request as it is sent; `max_completion_tokens` or `max_tokens` say so.
+        default: where neither does.
     """
-    given = {**(params or {}), **(request.params if request else {})}
-    limits = [limit for name in _OUTPUT_LIMITS if (limit := _count(given.get(name))) is not None]
-    return max(limits, default=default) * (_count(given.get("n")) or 1)
+    limits = [limit for name in _OUTPUT_LIMITS if (limit := _count(params.get(name))) is not None]
+    return max(limits, default=default) * (_count(params.get("n")) or 1)
+
+
+def _parts(request: Request) -> Iterator[object]:
+    """What of a request is told to the model, tools and schema apart.
+
+    Each part of a message by itself: one object that stands in several places is sent each time.
+    """
+    for message in request.messages:
+        content = message.get("content")
+        if isinstance(content, list | tuple):
+            yield {name: value for name, value in message.items() if name != "content"}
+            yield from cast("Iterable[object]", content)
+        else:
+            yield message
+    yield request.params.get("system")
 
 
 def _walk(whole: Any, texts: list[str]) -> int:
@@ -164,6 +175,9 @@ def _media_tokens(part: Mapping[object, object]) -> int | None:
         image = part.get("image_url")
         small = isinstance(image, Mapping) and cast("Any", image).get("detail") == "low"
         return SMALL_IMAGE_TOKENS if small else IMAGE_TOKENS
+    source = part.get("source")
+    if isinstance(source, Mapping) and cast("Any", source).get("type") in ("text", "content"):
+        return None  # a document that is text
     return MEDIA_TOKENS if kind in ("input_audio", "file", "document", "video_url") else None
 
 

@@ -376,6 +376,12 @@ class Request:
         """A copy in which `defaults` stand wherever this request does not say."""
         return self if not defaults else Request(self.messages, **{**defaults, **self.params})
 
+    def without_params(self, names: Iterable[str]) -> Request:
+        """A copy without parameters of these names."""
+        left_out = frozenset(names)
+        kept = {name: value for name, value in self.params.items() if name not in left_out}
+        return Request(self.messages, **kept)
+
     def followed_by(self, *messages: Message) -> Request:
         """A copy with messages added at the end."""
         return Request((*self.messages, *messages), **self.params)

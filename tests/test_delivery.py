@@ -18,6 +18,7 @@ from cascade import (
     Cascade,
     CascadeExhausted,
     CircuitOpenError,
+    ConfigError,
     Deployment,
     Limits,
     LoadShedError,
@@ -227,6 +228,14 @@ def test_the_callers_own_time_limit_counts_too() -> None:
     assert trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0)) == 0
 
 
+def test_a_password_in_an_address_is_not_told() -> None:
+    there = Deployment("west", base_url="https://user:s3cret@example.com/v1?key=s3cret")
+    assert repr(there) == "Deployment('west', base_url='https://example.com')"
+    with pytest.raises(ConfigError, match="has no provider") as caught:
+        Tier("t", deployments=[there])
+    assert "s3cret" not in str(caught.value)
+
+
 # The circuit
 
 
@@ -350,6 +359,23 @@ async def test_an_open_circuit_is_not_queued_for() -> None:
     )
     await failure(broken)
     assert isinstance(await failure(broken), CircuitOpenError)
+
+
+async def test_what_an_open_circuit_refuses_counts_under_no_limit() -> None:
+    limits = Limits(concurrency=1, requests_per_min=2)
+    broken = tier(
+        Scripted(ServerError("down")), retries=0, breaker=Breaker(consecutive=1), limits=limits
+    )
+    errors: list[type[Exception]] = []
+
+    async def ask() -> None:
+        errors.append(type(await failure(broken)))
+
+    with anyio.fail_after(10):  # what would have to wait for the next minute is shed
+        async with anyio.create_task_group() as tasks:
+            for _ in range(9):
+                tasks.start_soon(ask)
+    assert errors == [ServerError] + [CircuitOpenError] * 8
 
 
 async def test_a_place_is_given_back_however_a_call_ends() -> None:

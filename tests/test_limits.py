@@ -29,7 +29,7 @@ def gate(**options: Any) -> Gate:
 
 async def hold(of: Gate, took_s: float = 0.0, tokens: int = 0, usage: Usage | None = None) -> float:
     """Be admitted, take a while, and leave; the time of the admission."""
-    ticket = await of.admit(tokens, math.inf)
+    ticket = await of.admit(math.inf, tokens)
     at = anyio.current_time()
     try:
         await anyio.sleep(took_s)
@@ -103,7 +103,7 @@ def test_the_limits_hold_whatever_comes_and_is_cancelled(
     async def one(took_s: float, patience_s: float) -> None:
         nonlocal under_way
         with anyio.move_on_after(patience_s):
-            ticket = await guarded.admit(0, math.inf)
+            ticket = await guarded.admit(math.inf)
             admitted.append(anyio.current_time())
             under_way += 1
             assert under_way <= concurrency
@@ -119,7 +119,7 @@ def test_the_limits_hold_whatever_comes_and_is_cancelled(
                 await anyio.sleep(pause_s)
                 tasks.start_soon(one, took_s, 0.5 if is_impatient else math.inf)
         with anyio.fail_after(61):  # whoever left has not taken the place of the others along
-            (await guarded.admit(0, math.inf)).close(None)
+            (await guarded.admit(math.inf)).close(None)
 
     on_a_clock_that_jumps(main)
     for first, start in enumerate(admitted):
@@ -133,9 +133,9 @@ def test_what_cannot_be_in_time_is_shed_at_once_with_the_wait() -> None:
         await hold(guarded)
         await hold(guarded)
         with pytest.raises(LoadShedError) as shed:
-            await guarded.admit(0, started + 29)
+            await guarded.admit(started + 29)
         assert shed.value.usage == NO_USAGE
-        (await guarded.admit(0, started + 31)).close(None)
+        (await guarded.admit(started + 31)).close(None)
         return anyio.current_time() - started, shed.value
 
     took_s, error = on_a_clock_that_jumps(main)
@@ -154,8 +154,8 @@ def test_the_wait_for_a_place_is_estimated_by_how_long_requests_take() -> None:
             tasks.start_soon(hold, guarded, 4.0)
             await trio.testing.wait_all_tasks_blocked()
             with pytest.raises(LoadShedError, match=r"the wait is about 4 s"):
-                await guarded.admit(0, anyio.current_time() + 3.9)
-            (await guarded.admit(0, anyio.current_time() + 4.1)).close(None)
+                await guarded.admit(anyio.current_time() + 3.9)
+            (await guarded.admit(anyio.current_time() + 4.1)).close(None)
 
     on_a_clock_that_jumps(main)
 
@@ -168,7 +168,7 @@ def test_what_waits_already_counts_in_the_estimate() -> None:
             tasks.start_soon(hold, guarded, 0.0, 30)
             await trio.testing.wait_all_tasks_blocked()
             with pytest.raises(LoadShedError, match=r"the wait is about 50 s"):
-                await guarded.admit(20, anyio.current_time() + 45)
+                await guarded.admit(anyio.current_time() + 45, 20)
 
     on_a_clock_that_jumps(main)
 
@@ -176,25 +176,25 @@ def test_what_waits_already_counts_in_the_estimate() -> None:
 @pytest.mark.anyio
 async def test_a_full_queue_sheds() -> None:
     guarded = gate(concurrency=1, max_queue=1)
-    ticket = await guarded.admit(0, math.inf)
+    ticket = await guarded.admit(math.inf)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(hold, guarded)
         await anyio.wait_all_tasks_blocked()
         with pytest.raises(LoadShedError, match=r"its queue is full \(1 waiting\)"):
-            await guarded.admit(0, math.inf)
+            await guarded.admit(math.inf)
         ticket.close(None)
     unqueued = gate(concurrency=1, max_queue=0)
-    (await unqueued.admit(0, math.inf)).close(None)
-    ticket = await unqueued.admit(0, math.inf)
+    (await unqueued.admit(math.inf)).close(None)
+    ticket = await unqueued.admit(math.inf)
     with pytest.raises(LoadShedError, match=r"its queue is full \(0 waiting\)"):
-        await unqueued.admit(0, math.inf)
+        await unqueued.admit(math.inf)
     ticket.close(None)
 
 
 @pytest.mark.anyio
 async def test_a_cancelled_one_leaves_the_queue_to_the_others() -> None:
     guarded, order = gate(concurrency=1), list[str]()
-    ticket = await guarded.admit(0, math.inf)
+    ticket = await guarded.admit(math.inf)
 
     async def one(name: str, scope: anyio.CancelScope) -> None:
         with scope:
@@ -215,7 +215,7 @@ async def test_a_cancelled_one_leaves_the_queue_to_the_others() -> None:
 @pytest.mark.anyio
 async def test_a_place_that_is_granted_and_cancelled_at_once_is_not_lost() -> None:
     guarded = gate(concurrency=1)
-    ticket = await guarded.admit(0, math.inf)
+    ticket = await guarded.admit(math.inf)
     scope = anyio.CancelScope()
 
     async def impatient() -> None:
@@ -228,14 +228,14 @@ async def test_a_place_that_is_granted_and_cancelled_at_once_is_not_lost() -> No
         ticket.close(None)  # wakes it
         scope.cancel()  # before it runs
     with anyio.fail_after(5):
-        (await guarded.admit(0, math.inf)).close(None)
+        (await guarded.admit(math.inf)).close(None)
 
 
 def test_each_event_loop_has_a_state_of_its_own() -> None:
     guarded = gate(concurrency=1)
 
     async def take_and_keep() -> None:
-        await guarded.admit(0, math.inf)
+        await guarded.admit(math.inf)
 
     for backend in ("asyncio", "trio", "asyncio"):
         anyio.run(take_and_keep, backend=backend)
@@ -263,3 +263,47 @@ def test_options_out_of_their_range_are_refused(options: Any, says: str) -> None
 
 def test_limits_show_what_is_limited() -> None:
     assert repr(Limits(concurrency=3, max_queue=0)) == "Limits(concurrency=3, max_queue=0)"
+
+
+def test_an_answer_counts_from_when_its_request_is_sent() -> None:
+    """A hundred tokens a minute: what may be written is reckoned with before it is."""
+
+    async def main() -> list[float]:
+        guarded, started, at = gate(tokens_per_min=100), anyio.current_time(), list[float]()
+
+        async def one(written: int | None) -> None:
+            ticket = await guarded.admit(math.inf, 10, written)
+            at.append(anyio.current_time() - started)
+            await anyio.sleep(1)
+            ticket.close(Usage(10, 40))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(one, 40)
+        return at
+
+    assert on_a_clock_that_jumps(main) == pytest.approx([0, 0, 30, 60])
+
+
+def test_where_nobody_says_how_much_may_be_written_answers_of_late_do() -> None:
+    async def main() -> float:
+        guarded = gate(tokens_per_min=100_000)
+        for _ in range(50):
+            (await guarded.admit(math.inf, 10, None)).close(Usage(10, 1000))
+        started = anyio.current_time()
+        for _ in range(100):  # about half of them is left for this minute
+            await guarded.admit(math.inf, 10, None)
+        return anyio.current_time() - started
+
+    assert on_a_clock_that_jumps(main) == pytest.approx(30, rel=0.1)
+
+
+def test_what_was_not_sent_uses_nothing() -> None:
+    async def main() -> float:
+        guarded, started = gate(requests_per_min=1, tokens_per_min=10), anyio.current_time()
+        for _ in range(9):
+            (await guarded.admit(math.inf, 10)).give_back()
+        (await guarded.admit(math.inf, 10)).close(None)
+        return anyio.current_time() - started
+
+    assert on_a_clock_that_jumps(main) == 0

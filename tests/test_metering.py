@@ -19,6 +19,7 @@ from cascade import (
     Charge,
     ConfigError,
     Context,
+    Limits,
     Price,
     ProviderError,
     RateLimitError,
@@ -242,6 +243,19 @@ async def test_a_cancelled_chat_stays_on_the_bill_as_unknown() -> None:
     assert (result.value, usages(result), result.cost_usd) == ("gave up", [None], None)
 
 
+async def test_a_chat_that_was_never_sent_costs_nothing() -> None:
+    tier, spend = one_call("10", **script(HANG), limits=Limits(concurrency=1))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tier.chat, "hi")
+        await anyio.wait_all_tasks_blocked()
+        charges: list[Charge] = []
+        with anyio.move_on_after(0.01):  # it waits in the queue all the time
+            await invoke(send, tier, (Request("hi"),), {}, charges, spend=spend.for_call())
+        tasks.cancel_scope.cancel()
+    assert [charge.cost_usd for charge in charges] == [0]
+    assert await spent(spend) == 0
+
+
 async def test_a_chat_outside_of_every_cascade_is_just_a_chat() -> None:
     assert current_invocation() is None
     assert handover() is None
@@ -460,9 +474,14 @@ async def test_a_call_is_settled_however_it_ends(step: Any, usd: int) -> None:
 @pytest.mark.parametrize("in_file", [False, True])
 async def test_a_cancelled_call_is_settled_as_unknown(in_file: bool, tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path / "spend.db")
-    tier, _ = one_call("10", **script(HANG))
     spend = Spend(caps=[Cap(10)], store=store if in_file else None)
-    with anyio.move_on_after(0.01):
+    with anyio.CancelScope() as scope:
+
+        async def cancelled(request: Request) -> None:
+            scope.cancel()
+            await anyio.sleep_forever()
+
+        tier, _ = one_call("10", call=cancelled)
         await asked(spend, tier)
     assert await spent(spend) == 1
     store.close()

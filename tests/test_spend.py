@@ -290,6 +290,18 @@ async def test_a_period_ends_at_midnight_in_utc(
     assert len(await admitted(spend, 3)) == (3 if per == "call" else int(is_renewed))
 
 
+async def test_a_call_counts_in_the_day_in_which_it_started(store: SpendStore) -> None:
+    clock = Clock()
+    spend = capped(Cap(5), store=store, clock=clock)
+    call = spend.for_call()
+    await (await call.reserve(ONE)).settle(ONE)
+    clock.now_s += HOUR_S  # past midnight
+    await (await call.reserve(ONE)).settle(ONE)
+    assert await left(spend) == 5
+    clock.now_s -= HOUR_S
+    assert await left(spend) == 3
+
+
 async def test_december_is_followed_by_january() -> None:
     clock = Clock()
     clock.now_s = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()

@@ -141,29 +141,42 @@ def test_a_schema_that_cannot_be_sent_is_not_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_params", "tier_params", "most"),
+    ("params", "most"),
     [
-        ({}, {}, 7),
-        ({"max_tokens": 10}, {}, 10),
-        ({}, {"max_tokens": 20}, 20),
-        ({"max_tokens": 10}, {"max_tokens": 20}, 10),
-        ({"max_tokens": 10, "max_completion_tokens": 30}, {}, 30),
-        ({"max_tokens": 10, "n": 3}, {}, 30),
-        ({"max_tokens": None}, {}, 7),
-        ({"max_tokens": "many"}, {}, 7),
-        ({"max_tokens": True}, {}, 7),
-        ({"max_tokens": -1}, {}, 7),
+        ({}, 7),
+        ({"max_tokens": 10}, 10),
+        ({"max_tokens": 10, "max_completion_tokens": 30}, 30),
+        ({"max_tokens": 10, "n": 3}, 30),
+        ({"max_tokens": None}, 7),
+        ({"max_tokens": "many"}, 7),
+        ({"max_tokens": True}, 7),
+        ({"max_tokens": -1}, 7),
     ],
 )
-def test_the_most_that_may_be_written(
-    request_params: dict[str, Any], tier_params: dict[str, Any], most: int
-) -> None:
-    assert max_output_tokens(Request("hi", **request_params), tier_params, 7) == most
+def test_the_most_that_may_be_written(params: dict[str, Any], most: int) -> None:
+    assert max_output_tokens(params, 7) == most
 
 
-def test_without_a_request_the_tier_says() -> None:
-    assert max_output_tokens(None, {"max_tokens": 5}) == 5
-    assert max_output_tokens(None) == 4096
+def test_what_providers_take_beside_messages_counts() -> None:
+    told = "never say never " * 100
+    said = estimate_tokens(
+        Request([{"role": "system", "content": told}, {"role": "user", "content": "hi"}])
+    )
+    assert estimate_tokens(Request("hi", system=told)) == pytest.approx(said, abs=10)
+    text = {"type": "document", "source": {"type": "text", "data": told}}
+    document = estimate_tokens(Request([{"role": "user", "content": [text]}]))
+    assert document == pytest.approx(said, abs=10)
+    pdf = {"type": "document", "source": {"type": "base64", "data": told}}
+    flat = estimate_tokens(Request([{"role": "user", "content": [pdf]}]))
+    assert flat == pytest.approx(tokens.MEDIA_TOKENS, abs=20)
+
+
+def test_a_part_that_stands_in_several_places_is_sent_each_time() -> None:
+    part = {"type": "text", "text": "never say never " * 100}
+    once, often = (
+        estimate_tokens(Request([{"role": "user", "content": [part] * times}])) for times in (1, 20)
+    )
+    assert often == pytest.approx(20 * once, rel=0.05)
 
 
 def test_guesses_follow_what_a_model_bills() -> None:

@@ -148,7 +148,7 @@ async def exchange(
     try:
         return await send(base_url, path, sent, content, events)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, *ENCODING_ERRORS) as error:
-        return transport_error(label(endpoint), _origin(base_url), error)
+        return transport_error(label(endpoint), origin(base_url), error)
 
 
 _is_prepared = False
@@ -173,7 +173,7 @@ def _import() -> None:
     certificates()
 
 
-def _origin(base_url: str) -> str:
+def origin(base_url: str) -> str:
     """Scheme, host and port alone: the rest of an address may hold a password."""
     parts = urlsplit(base_url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

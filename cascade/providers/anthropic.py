@@ -101,8 +101,7 @@ def read_message(body: Mapping[str, Any], who: str | None = None) -> Answer[Any]
 
 def _body(endpoint: Endpoint, request: Request) -> dict[str, Any]:
     who = label(endpoint)
-    kept = {k: v for k, v in request.params.items() if k not in endpoint.drop_params}
-    params = translate_params(who, kept)
+    params = translate_params(who, request.params)
     first = ({"role": "system", "content": params.pop("system")},) if "system" in params else ()
     system, turns = translate_messages(who, (*first, *request.messages))
     if system is not None:

@@ -55,13 +55,12 @@ class OpenAIChat:
         """One request, one answer. Raises ProviderError when the call broke."""
         endpoint = self._endpoint
         key = key_of(endpoint)
-        params = {k: v for k, v in request.params.items() if k not in endpoint.drop_params}
-        body = {"model": endpoint.model, "messages": request.messages, **params}
+        body = {"model": endpoint.model, "messages": request.messages, **request.params}
         headers = {"authorization": f"Bearer {key}"} if key else {}
         if endpoint.first_token_s is None:
             answered = await post(endpoint, _PATH, headers, body)
         else:
-            body.update(_streaming(endpoint, params))
+            body.update(_streaming(endpoint, request.params))
             assembly = CompletionAssembly(_usage)
             answered = await post_streamed(endpoint, _PATH, headers, body, assembly)
         return read_completion(answered, label(endpoint))
