@@ -23,6 +23,7 @@ from cascade.types import Answer, Attempt, Verdict
 from cascade.validation import crashed, judge_together, sound
 
 if TYPE_CHECKING:
+    from cascade.lateness import Stroke
     from cascade.policy import Policy
 
 __all__ = ["Call", "Run", "attempt_rung"]
@@ -50,6 +51,7 @@ class Run:
         "spend",
         "started",
         "started_at",
+        "stroke",
     )
 
     def __init__(
@@ -70,6 +72,7 @@ class Run:
         self.kwargs = kwargs
         self.attempts: list[Attempt] = []
         self.deadline = math.inf
+        self.stroke: Stroke | None = None
         self.loop_clock: Callable[[], float] = current_time
         self.route_reason = plan.rule_reason
         self.policy: Policy | None = None

@@ -108,7 +108,7 @@ async def _within_budget(run: Run, budget_s: float | None) -> Decision:
     plan.shutdown.enter(scope)
     try:
         with scope:
-            decision = await _climb(run)
+            decision = await (_climb(run) if budget_s is None else late.watched(run, _climb(run)))
     finally:
         plan.shutdown.leave(scope)
         late.leave(run)
@@ -117,8 +117,7 @@ async def _within_budget(run: Run, budget_s: float | None) -> Decision:
         for attempt in run.unfinished():
             attempt.reason = "shutdown"
     elif scope.cancelled_caught:
-        now_s = late.clock()
-        late.observe(now_s - run.deadline, now_s)
+        late.ended(run)
     return decision
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+import time
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from anyio import CancelScope, current_time
 from anyio.lowlevel import RunVar, current_token
 
-__all__ = ["Lateness", "Limited", "lateness"]
+__all__ = ["Lateness", "Limited", "Stroke", "lateness"]
+
+T = TypeVar("T")
 
 HALF_LIFE_S: Final = 5.0
 FORGOTTEN_A_STRIKE: Final = 0.005
@@ -25,15 +29,32 @@ CLEARLY_MORE: Final = 1.2
 WORTH_MENTION_S: Final = 0.002
 """How much later than before a strike has to be for calls in flight to be given up earlier."""
 
+STARVED: Final = 3.0
+"""How much longer than its processor time a busy event loop may take, as others run too."""
+
+
+class Stroke(NamedTuple):
+    """When a call went on for the first time after its deadline.
+
+    Attributes:
+        at: on the event loop's clock.
+        busy_s: the processor time of the event loop's thread then.
+    """
+
+    at: float
+    busy_s: float
+
 
 class Limited(Protocol):
     """A call under a budget.
 
     Attributes:
         deadline: when it is given up, on the event loop's clock.
+        stroke: None: it has not gone on after its deadline.
     """
 
     deadline: float
+    stroke: Stroke | None
 
 
 class _Limit(NamedTuple):
@@ -48,14 +69,20 @@ class Lateness:
     A loop with more to do than it has time for comes late to all of it, to deadlines too. A call
     on it is given up earlier, by somewhat more than the loop was late lately, to end in time.
 
-    Attributes:
+    Args:
         clock: the loop's own.
+        busy: the processor time that its thread has used, in seconds.
     """
 
-    __slots__ = ("_in_flight", "_late_s", "_seen_s", "clock")
+    __slots__ = ("_busy", "_in_flight", "_late_s", "_seen_s", "clock")
 
-    def __init__(self, clock: Callable[[], float] = current_time) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = current_time,
+        busy: Callable[[], float] = time.thread_time,
+    ) -> None:
         self.clock = clock
+        self._busy = busy
         self._late_s = 0.0
         self._seen_s = 0.0
         self._in_flight: dict[Limited, _Limit] = {}
@@ -69,6 +96,38 @@ class Lateness:
     def leave(self, call: Limited) -> None:
         """A call has ended. One that had no budget may leave too."""
         self._in_flight.pop(call, None)
+
+    @types.coroutine
+    def watched(self, call: Limited, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+        """What `work` returns. Its call's stroke is noted on the way."""
+        given: Any = None
+        thrown: BaseException | None = None
+        try:
+            while True:
+                signal: Any = work.send(given) if thrown is None else work.throw(thrown)
+                thrown = None
+                try:
+                    given = yield signal
+                except BaseException as error:  # goes on into the work, as by `yield from`
+                    thrown = error
+                if call.stroke is None and self.clock() >= call.deadline:
+                    call.stroke = Stroke(self.clock(), self._busy())
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def ended(self, call: Limited) -> None:
+        """A call was ended by its deadline: learn how late that came, and took.
+
+        Of the time that it took to wind up counts what the loop was busy. What a function does on
+        its own to clean up, while the loop has nothing to do, makes no other call late.
+        """
+        now_s = self.clock()
+        if call.stroke is None:
+            self.observe(now_s - call.deadline, now_s)
+            return
+        busy_s = STARVED * (self._busy() - call.stroke.busy_s)
+        self.observe(call.stroke.at - call.deadline + min(now_s - call.stroke.at, busy_s), now_s)
 
     def observe(self, late_s: float, now_s: float) -> None:
         """A deadline was struck so late: the most of the last seconds counts.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Awaitable
+from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade import Answer, Cascade, Context, Path, Tier
-from cascade.lateness import HALF_LIFE_S, LATER_STILL, Lateness, lateness
+from cascade.lateness import HALF_LIFE_S, LATER_STILL, Lateness, Stroke, lateness
 from cascade.types import Request
 
 
@@ -44,6 +47,7 @@ def test_the_margin_leaves_half_of_every_budget(
 
 class _Limited:
     deadline = math.inf
+    stroke: Stroke | None = None
 
 
 @pytest.mark.anyio
@@ -83,6 +87,87 @@ async def test_a_deadline_that_was_struck_late_makes_the_next_one_earlier() -> N
     result = await made.run("?", path="p")
     assert result.reason == "budget"
     assert lateness().margin_s(1.0, anyio.current_time()) > 0
+
+
+@pytest.mark.parametrize(
+    ("struck_s", "wound_up_s", "busy_s", "late_s"),
+    [
+        (0.0, 1.0, 0.0, 0.0),  # a function's own cleanup, on a loop that has nothing to do
+        (0.0, 1.0, 0.9, 1.0),  # on one that was busy all the time
+        (0.0, 1.0, 0.4, 1.0),  # and so was the machine
+        (0.0, 1.0, 0.1, 0.3),
+        (0.2, 1.0, 0.0, 0.2),  # the stroke itself came late
+        (0.2, 0.0, 0.0, 0.2),
+    ],
+)
+@pytest.mark.anyio
+async def test_what_a_function_does_to_clean_up_is_no_lateness_of_the_loop(
+    struck_s: float, wound_up_s: float, busy_s: float, late_s: float
+) -> None:
+    now_s, busy = [10.0], [5.0]
+    late = Lateness(lambda: now_s[0], lambda: busy[0])
+    call = _Limited()
+
+    async def work() -> None:
+        now_s[0] += 1 + struck_s
+        await anyio.lowlevel.checkpoint()
+        now_s[0] += wound_up_s
+        busy[0] += busy_s
+
+    late.enter(call, anyio.CancelScope(), 1.0, now_s[0])
+    await late.watched(call, work())
+    late.ended(call)
+    assert late.margin_s(100.0, now_s[0]) == pytest.approx(LATER_STILL * late_s)
+
+
+@pytest.mark.anyio
+async def test_a_slow_cleanup_costs_other_calls_nothing_of_their_budgets() -> None:
+    async def tidy(request: Request) -> str:
+        try:
+            return await _never(request)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.3)
+
+    made = Cascade(
+        tiers=[Tier("tidy", call=tidy)], paths={"p": Path(budget_s=0.01)}, on_exhausted="best"
+    )
+    assert (await made.run("?", path="p")).reason == "budget"
+    assert lateness().margin_s(1.0, anyio.current_time()) < 0.15  # 0.45 if it counted
+
+
+@pytest.mark.anyio
+async def test_what_a_watched_call_awaits_reaches_it() -> None:
+    """Values, errors and cancellation go through, and `aclose` as well."""
+    late = Lateness()
+
+    async def work(what: str) -> str:
+        try:
+            await anyio.sleep(0 if what == "value" else 60)
+        finally:
+            ended.append(what)
+        return what
+
+    ended: list[str] = []
+    assert await late.watched(_Limited(), work("value")) == "value"
+    with anyio.move_on_after(0.01) as scope:
+        await late.watched(_Limited(), work("cancelled"))
+    assert scope.cancelled_caught
+    with pytest.raises(ZeroDivisionError):
+        await late.watched(_Limited(), _divide())
+    left = _awaiting(late.watched(_Limited(), work("closed")))
+    left.send(None)
+    left.close()
+    assert ended == ["value", "cancelled", "closed"]
+
+
+async def _awaiting(work: Awaitable[Any]) -> None:
+    await work
+
+
+async def _divide() -> float:
+    await anyio.lowlevel.checkpoint()
+    return 1 / 0
 
 
 @pytest.mark.anyio
