@@ -148,9 +148,10 @@ class BackgroundWriter:
                 return False
             try:
                 is_stored = not self.pending or self._write_batch()
+                is_empty = not self.pending  # without the lock, a batch that will fail may be out
             finally:
                 self.lock.release()
-            if not self.pending:
+            if is_empty:
                 return True
             left_s = give_up_at - time.monotonic()
             if left_s <= 0:

@@ -316,3 +316,27 @@ def test_ctrl_c_in_a_flush_loses_nothing() -> None:
     assert written.flush(30)
     assert shelf.ids == ["a", "b", "c"]
     written.close(30)
+
+
+class _TakenNext:
+    """A writer's lock: whoever waits for it takes what is held as soon as it is free."""
+
+    def __init__(self, writer: BackgroundWriter) -> None:
+        self._writer = writer
+        self._lock = threading.Lock()
+
+    def acquire(self, timeout: float = -1) -> bool:
+        return self._lock.acquire(timeout=timeout)
+
+    def release(self) -> None:
+        self._lock.release()
+        self._writer._backlog.take(BATCH, 1 << 30)
+
+
+def test_a_batch_that_another_thread_is_trying_is_not_taken_for_stored() -> None:
+    shelf = Shelf(failures=1)
+    held = writer(shelf)
+    put(held, "a")
+    held.lock = _TakenNext(held)  # type: ignore[assignment]
+    assert not held.flush(0)
+    assert not shelf.ids
