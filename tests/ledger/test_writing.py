@@ -325,8 +325,8 @@ class _TakenNext:
         self._writer = writer
         self._lock = threading.Lock()
 
-    def acquire(self, timeout: float = -1) -> bool:
-        return self._lock.acquire(timeout=timeout)
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        return self._lock.acquire(blocking, timeout)
 
     def release(self) -> None:
         self._lock.release()
