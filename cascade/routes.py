@@ -29,7 +29,7 @@ _STAKES: Final = {"low": 0, "normal": 1, "high": 2}
 
 
 class _Matched(NamedTuple):
-    """What the rules say: the one that decides, the stakes, and the rule that set them."""
+    """What the rules say: the one that decides, the stakes, and the rule or path that set them."""
 
     rule: Rule | None
     stakes: str | None
@@ -128,8 +128,8 @@ class Routes:
                 self.plans.rung_of(tier, self.plans.path_for(path, rule), rule)
             self.plans.places(path, rule)
             for word, floor in self.floor_at.items():
-                # A stakes of its own raises what it matched on.
-                if stakes is None or word in stakes or word == rule.stakes:
+                # Stakes of its own or of its path raise what it matched on.
+                if stakes is None or word in stakes or word in self._raised_by(rule):
                     self.plans.places(path, rule, floor)
 
     def choose(
@@ -185,14 +185,21 @@ class Routes:
                 tried.append(Tried.of(rule, signals, matched=matches))
             if not matches:
                 continue
-            if rule.stakes is not None and self._raises(rule.stakes, signals):
-                signals.mark(rule.stakes)
-                marked_by = rule.name
+            for mark, by in self._raised_by(rule).items():
+                if self._raises(mark, signals):
+                    signals.mark(mark)
+                    marked_by = by
             if not rule.is_mark:
                 matched = rule
                 break
         stakes = signals["stakes"] if self.floor_at else None
         return _Matched(matched, stakes if isinstance(stakes, str) else None, marked_by)
+
+    def _raised_by(self, rule: Rule) -> dict[str, str]:
+        """The stakes that a rule marks its calls with, by its path and itself, and who says so."""
+        own = {} if rule.stakes is None else {rule.stakes: f"rule {rule.name!r}"}
+        stakes = None if rule.path is None else self.reader.by_path.get(rule.path, {}).get("stakes")
+        return {str(stakes): f"path {rule.path!r}", **own} if stakes is not None else own
 
     def _raises(self, stakes: str, signals: Signals) -> bool:
         """Whether a mark is worth at least what is there: it never lowers stakes."""
@@ -207,7 +214,7 @@ class Routes:
         places = self._places(signals, matched)
         because = [] if rule is None else [rule.why]
         if self.floor_at and places != self.plans.places(path, rule):
-            by = f" (rule {matched.marked_by!r})" if matched.marked_by else ""
+            by = f" ({matched.marked_by})" if matched.marked_by else ""
             floor_name = self.floors[matched.stakes or ""]
             because.append(f"{matched.stakes} stakes{by} raise the floor to {floor_name}")
         if self.router is None or not self._asks_router(rule, places):

@@ -119,6 +119,10 @@ def test_what_is_declared_goes_first_and_only_what_can_be() -> None:
     signals = reader.read("p", ("Hello",), {}, declared)
     assert (signals["task"], signals["vip"], signals["stakes"]) == ("mine", True, "b")
     assert (signals["language"], signals["ratio"]) == ("sw", None)
+    # None is no news: the path's word holds, and what can be computed is.
+    unknown: dict[str, Fact] = {"task": None, "stakes": float("nan"), "language": None, "vip": None}
+    signals = reader.read("p", ("Where is the lamp of my friend?",), {}, unknown)
+    assert [signals[name] for name in unknown] == ["a", "b", "en", None]
     for name in set(BUILT_IN) - DECLARABLE:
         with pytest.raises(ConfigError, match=f"'{name}' is computed"):
             reader.read("p", ("Hello",), {}, {name: 1})
