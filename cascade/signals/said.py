@@ -177,7 +177,7 @@ def _last_text(messages: Sequence[Message]) -> str:
 
 def _ends(texts: Sequence[str]) -> str:
     """Texts as one; of a long one the first and the last `WINDOW_CHARS` characters."""
-    if sum(map(len, texts)) + len(texts) <= 2 * WINDOW_CHARS:
+    if sum(map(len, texts)) + len(texts) - 1 <= 2 * WINDOW_CHARS:
         return "\n".join(texts)
     return f"{_first_of(texts)}\n{_first_of(reversed(texts), -1)}"
 
