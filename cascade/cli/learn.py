@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cascade.learn.examples import Examples
     from cascade.learn.features import Embed
     from cascade.learn.model import Model
+    from cascade.types import Fact
 
 __all__ = ["learn"]
 
@@ -113,13 +114,14 @@ def learn(
     names = listed(signals)
     settings = Settings(seed=seed)
     function = _function(embed)
+    rules = _rules(rivals, examples)
     say(f"training five times on four fifths of {len(examples)} queries ...")
     held_out = out_of_fold(examples, settings, signals=names, embed=function, seed=seed)
     found = assess(
         examples,
         held_out,
         Target(recover, value_usd, rivals.validators_usd),
-        rules=_rules(rivals, examples),
+        rules=rules,
         seed=seed,
     )
     write(as_json(assessment_row(found), indent=2) if common.json else shown(found))
@@ -174,20 +176,25 @@ def _models(tiers: str) -> dict[str, str]:
 
 
 def _rules(rivals: Rivals, examples: Examples) -> list[str] | None:
-    """The tier that the rules begin with, for each query."""
+    """The tier that the rules begin with, for each query; no learned router has a say."""
     if rivals.config is None:
         if rivals.cascade is not None:
             raise ConfigError("--cascade goes with --config")
         return None
     from cascade.config import load
+    from cascade.signals import declarable
 
-    cascade = load(rivals.config).cascade(rivals.cascade)
+    cascade = load(rivals.config).without_routers().cascade(rivals.cascade)
     if not cascade.routes.rules:
         raise ConfigError(f"{rivals.config} has no rules to compare with; leave --config out")
     chosen: list[str] = []
-    for text, given in zip(examples.texts, examples.signals, strict=True):
-        # A row of an empty prompt has no request; the ladder begins with the cheapest rung.
-        plan = cascade.explain(text, signals=given).plan
+    gone: set[Fact] = set()
+    for request, given in zip(examples.requests(), examples.signals, strict=True):
+        path = given.get("path")
+        known = path if isinstance(path, str) and path in cascade.paths else None
+        if path is not None and known is None:
+            gone.add(path)
+        plan = cascade.explain(request, path=known, signals=declarable(given)).plan
         tier = plan.rungs[0].tier.name
         if tier not in examples.tiers:
             raise ConfigError(
@@ -195,6 +202,11 @@ def _rules(rivals: Rivals, examples: Examples) -> list[str] | None:
                 f"nothing; --tiers has {', '.join(examples.tiers)}"
             )
         chosen.append(tier)
+    if gone:
+        say(
+            f"{rivals.config} has no path {', '.join(sorted(map(str, gone)))}: its calls are "
+            "compared as if asked on none"
+        )
     return chosen
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from cascade.errors import ConfigError
-from cascade.types import Fact
+from cascade.types import Fact, Request
 
 __all__ = ["Examples", "Prompt", "read_prompts", "training_rows"]
 
@@ -34,10 +34,11 @@ class Examples:
         tiers: cheapest first.
         keys: (dataset, task, qid) of each query.
         texts: of each query.
-        signals: of each query, known before any model ran.
+        signals: of each query, known before any model ran; "path" is the path it was asked on.
         correct: of each query how right each tier was, 0 to 1.
         costs_usd: of each query what each tier cost, in USD.
         dropped: queries that are not here, as a tier has not run them or their text is unknown.
+        asked: of each query the whole request. Empty: the text was all of it.
     """
 
     tiers: tuple[str, ...]
@@ -47,6 +48,7 @@ class Examples:
     correct: tuple[tuple[float, ...], ...]
     costs_usd: tuple[tuple[float, ...], ...]
     dropped: int = 0
+    asked: tuple[Request, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -61,7 +63,12 @@ class Examples:
             signals=tuple(self.signals[row] for row in rows),
             correct=tuple(self.correct[row] for row in rows),
             costs_usd=tuple(self.costs_usd[row] for row in rows),
+            asked=tuple(self.asked[row] for row in rows) if self.asked else (),
         )
+
+    def requests(self) -> Iterator[Request]:
+        """What was asked, query by query."""
+        return iter(self.asked) if self.asked else map(Request, self.texts)
 
     def mean_costs_usd(self) -> tuple[float, ...]:
         """What each tier cost on average."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cascade.signals.reading import Signals
     from cascade.signals.said import Survey
 
-__all__ = ["BUILT_IN", "DECLARABLE", "OUTPUTS", "Kind", "Signal"]
+__all__ = ["BUILT_IN", "DECLARABLE", "OUTPUTS", "Kind", "Signal", "declarable"]
 
 Kind: TypeAlias = Literal["text", "count", "flag"]
 """What values a signal has: a string, a whole number of 0 or more, or True and False."""
@@ -140,3 +140,10 @@ _ALL: Final = (
 
 BUILT_IN: Final[Mapping[str, Signal]] = {signal.name: signal for signal in _ALL}
 """The built-in signals by name."""
+
+
+def declarable(signals: Mapping[str, Fact]) -> dict[str, Fact]:
+    """Those of a call's signals that a call may declare; the others are computed."""
+    return {
+        name: value for name, value in signals.items() if name in DECLARABLE or name not in BUILT_IN
+    }
