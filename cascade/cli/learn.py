@@ -94,7 +94,8 @@ def learn(
     value_usd
         What a right answer is worth, in USD, in place of --recover.
     signals
-        Signals to learn from beside the text, separated by commas.
+        Signals to learn from beside the text, separated by commas: of the prompts, or built-in
+        ones, which are computed from them.
     embed
         A function of the text that gives numbers, as module:function, to learn from beside it. The
         router needs the same function at work.
@@ -107,11 +108,12 @@ def learn(
     """
     configure_logs(common.log_level)
     from cascade.learn.assess import Target, assess, out_of_fold
+    from cascade.learn.examples import with_signals
     from cascade.learn.training import Settings, read_all, sklearn, train
 
     sklearn()
-    examples = _examples(runs, prompts, tiers, filters)
     names = listed(signals)
+    examples = with_signals(_examples(runs, prompts, tiers, filters), names)
     settings = Settings(seed=seed)
     function = _function(embed)
     rules = _rules(rivals, examples)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from cascade.errors import ConfigError
+from cascade.errors import ConfigError, did_you_mean
+from cascade.signals import BUILT_IN, Signals
 from cascade.types import Fact, Request
 
-__all__ = ["Examples", "Prompt", "read_prompts", "training_rows"]
+__all__ = ["Examples", "Prompt", "read_prompts", "training_rows", "with_signals"]
 
 Key: TypeAlias = tuple[str, str, str]
 
@@ -138,8 +139,32 @@ def training_rows(
     )
 
 
+def with_signals(examples: Examples, names: Sequence[str]) -> Examples:
+    """The examples with these signals: as recorded, and built-in ones else as requests tell them.
+
+    Raises:
+        ConfigError: one is neither recorded of any query nor told by any request.
+    """
+    if not names:
+        return examples
+    rows: list[Mapping[str, Fact]] = []
+    for request, given in zip(examples.requests(), examples.signals, strict=True):
+        told = Signals.of(request)
+        rows.append({**{name: told[name] for name in names}, **given})
+    for name in names:
+        if all(row[name] is None for row in rows):
+            recorded = {one for given in examples.signals for one in given}
+            raise ConfigError(
+                f"the runs have no signal {name!r}, and no prompt tells it; "
+                f"{did_you_mean(name, {*recorded, *BUILT_IN})}"
+            )
+    return replace(examples, signals=tuple(rows))
+
+
 def read_prompts(path: Path) -> Iterator[tuple[Key, Prompt]]:
     """The prompts of one file (JSON Lines, gzipped or not); lines without one are passed over.
+
+    The signals of a line that holds a run are what its answer showed, and no facts of its prompt.
 
     Raises:
         ConfigError: the file cannot be read, or a line is no JSON object with a qid.
@@ -164,7 +189,8 @@ def _prompt(line: bytes, place: str) -> tuple[Key, Prompt] | None:
         if not isinstance(text, str):
             return None
         key = (str(given.get("dataset", "")), str(given.get("task", "")), str(given["qid"]))
-        return key, Prompt(text, dict(given.get("signals") or {}))
+        is_run = "model" in given or "tier" in given
+        return key, Prompt(text, {} if is_run else dict(given.get("signals") or {}))
     except KeyError as error:
         raise ConfigError(f"{place} lacks the field {error}") from error
     except (AttributeError, TypeError, ValueError) as error:
