@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -174,6 +175,11 @@ def _models(tiers: str) -> dict[str, str]:
     found = {tier.strip(): (model or tier).strip() for tier, _, model in pairs}
     if len(found) < len(pairs):
         raise ConfigError(f"--tiers {tiers} names a tier twice")
+    twice = [model for model, count in Counter(found.values()).items() if count > 1]
+    if twice:
+        raise ConfigError(
+            f"--tiers {tiers} names the model {twice[0]!r} twice; give each tier a model of its own"
+        )
     return found
 
 

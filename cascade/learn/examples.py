@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,7 +179,7 @@ def read_prompts(path: Path) -> Iterator[tuple[Key, Prompt]]:
                     found = _prompt(line, f"{path}, line {number}")
                     if found is not None:
                         yield found
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ConfigError(f"the prompts {path} cannot be read: {error}") from error
 
 
@@ -193,5 +194,5 @@ def _prompt(line: bytes, place: str) -> tuple[Key, Prompt] | None:
         return key, Prompt(text, {} if is_run else dict(given.get("signals") or {}))
     except KeyError as error:
         raise ConfigError(f"{place} lacks the field {error}") from error
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{place} is no prompt: {error}") from error

@@ -177,12 +177,17 @@ def test_an_embedding_by_name(cli: Cli, tmp_path: Path) -> None:
         (["--from", "runs.jsonl", "--tiers", "small,large"], "no query has both a prompt"),
         (["--from", "none.jsonl", "--tiers", "small,large"], "none.jsonl"),
         (["--from", "runs.jsonl", "--tiers", "a=small,a=large"], "names a tier twice"),
+        (["--from", "runs.jsonl", "--tiers", "a=small,b=small"], "the model 'small' twice"),
+        (
+            "--from runs.jsonl --prompts prompts.jsonl --tiers small,large".split(),
+            "which are 48 here and have to be 50; give 63 different ones at the very least",
+        ),
         (
             "--from runs.jsonl --prompts prompts.jsonl --tiers small,large --signals wrods".split(),
             "the runs have no signal 'wrods', and no prompt tells it; known: 'audio', ",
         ),
     ],
-    ids=["runs", "one", "unknown", "prompts", "file", "twice", "signal"],
+    ids=["runs", "one", "unknown", "prompts", "file", "twice", "models", "few", "signal"],
 )
 def test_mistakes_name_their_mend(
     cli: Cli, tmp_path: Path, arguments: list[str], message: str

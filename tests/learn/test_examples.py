@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from cascade import ConfigError, Request
-from cascade.learn.examples import Examples, training_rows, with_signals
+from cascade.learn.examples import Examples, read_prompts, training_rows, with_signals
 from tests.learn.support import examples
 
 TIERS = {"small": "small", "large": "large"}
@@ -58,3 +59,23 @@ def test_a_signal_of_which_nothing_is_known_is_refused(tmp_path: Path, name: str
     found = rows_of(tmp_path, run={"signals": {"p_true": 0.9}}, prompt={})
     with pytest.raises(ConfigError, match=f"the runs have no signal '{name}', and no prompt tells"):
         with_signals(found, ["task", name])
+
+
+def cut_in_the_middle(zipped: bytes) -> bytes:
+    return zipped[:20] + bytes(len(zipped) - 28) + zipped[-8:]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (cut_in_the_middle(gzip.compress(bytes(range(256)) * 9)), "prompts.jsonl cannot be read: "),
+        (b"[" * 200_000, "prompts.jsonl, line 1 is no prompt: "),
+        (b'{"prompt": ' + b"[" * 200_000, "prompts.jsonl, line 1 is no prompt: "),
+    ],
+    ids=["zipped", "deep", "deep within"],
+)
+def test_a_file_that_is_broken_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        list(read_prompts(file))

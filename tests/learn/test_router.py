@@ -188,8 +188,9 @@ def changed(text: str, **changes: object) -> str:
         (lambda text: "[]", "is not a learned router"),
         (lambda text: text[:-20], "is not JSON"),
         (lambda text: text.replace("0.05", "NaN", 1), "is not JSON"),
+        (lambda text: text.replace("0.05", "1e999", 1), "router.json is not a learned router: Out"),
     ],
-    ids=["number", "version", "features", "format", "list", "cut", "nan"],
+    ids=["number", "version", "features", "format", "list", "cut", "nan", "infinite"],
 )
 def test_a_file_that_is_not_what_was_written_is_refused(
     tmp_path: Path, change: Callable[[str], str], message: str
