@@ -20,12 +20,13 @@ from cascade.rules import Choice, Router, Rule, check_names
 from cascade.signals import Reader, Signals, detect_task
 from cascade.types import Fact
 
-__all__ = ["Routes"]
+__all__ = ["STAKES", "Routes"]
 
 ROUTER: Final = "router"
 """What stands in `Result.rule` where a router chose the first rung."""
 
-_STAKES: Final = {"low": 0, "normal": 1, "high": 2}
+STAKES: Final = {"low": 0, "normal": 1, "high": 2}
+"""How grave the words are that floors say nothing of."""
 
 
 class _Matched(NamedTuple):
@@ -129,7 +130,7 @@ class Routes:
             self.plans.places(path, rule)
             for word, floor in self.floor_at.items():
                 # Stakes of its own or of its path raise what it matched on.
-                if stakes is None or word in stakes or word in self._raised_by(rule):
+                if stakes is None or word in stakes or word in self.marks_of(rule):
                     self.plans.places(path, rule, floor)
 
     def choose(
@@ -185,7 +186,7 @@ class Routes:
                 tried.append(Tried.of(rule, signals, matched=matches))
             if not matches:
                 continue
-            for mark, by in self._raised_by(rule).items():
+            for mark, by in self.marks_of(rule).items():
                 if self._raises(mark, signals):
                     signals.mark(mark)
                     marked_by = by
@@ -195,7 +196,7 @@ class Routes:
         stakes = signals["stakes"] if self.floor_at else None
         return _Matched(matched, stakes if isinstance(stakes, str) else None, marked_by)
 
-    def _raised_by(self, rule: Rule) -> dict[str, str]:
+    def marks_of(self, rule: Rule) -> dict[str, str]:
         """The stakes that a rule marks its calls with, by its path and itself, and who says so."""
         own = {} if rule.stakes is None else {rule.stakes: f"rule {rule.name!r}"}
         stakes = None if rule.path is None else self.reader.by_path.get(rule.path, {}).get("stakes")
@@ -204,10 +205,11 @@ class Routes:
     def _raises(self, stakes: str, signals: Signals) -> bool:
         """Whether a mark is worth at least what is there: it never lowers stakes."""
         there = signals["stakes"]
-        return not isinstance(there, str) or self._rank(stakes) >= self._rank(there)
+        return not isinstance(there, str) or self.rank(stakes) >= self.rank(there)
 
-    def _rank(self, stakes: str) -> tuple[int, int]:
-        return self.floor_at.get(stakes, -1), _STAKES.get(stakes, 1)
+    def rank(self, stakes: str) -> tuple[int, int]:
+        """How grave stakes are: by their floor, then by the word. Any other word is as "normal"."""
+        return self.floor_at.get(stakes, -1), STAKES.get(stakes, STAKES["normal"])
 
     def _plan(self, signals: Signals, matched: _Matched) -> Plan:
         rule, path = matched.rule, signals.path

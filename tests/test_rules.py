@@ -558,6 +558,25 @@ def test_cascades_whose_rules_do_not_fit_say_so(options: dict[str, Any], message
         )
 
 
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("<5", "<5"),
+        (["<100", ">900"], "<100 or >900"),
+        ({"not": ["<100", ">900"]}, "not <100 and not >900"),
+        ({"not": ">100 and <=900"}, "not (>100 and <=900)"),
+        ({"not": {"unknown": True}}, "is known"),
+        ({"unknown": True}, "is unknown"),
+        ({"not": {"not": 5}}, "is 5"),
+        ({"not": [1, 2]}, "is none of 1, 2"),
+        ({"not": {"not": [1, 2]}}, "is one of 1, 2"),
+        ([{"not": 5}, None], "is not 5 or is unknown"),
+    ],
+)
+def test_conditions_in_words(condition: Any, words: str) -> None:
+    assert Rule("x", when={"chars": condition}).words == {"chars": words}
+
+
 def test_a_function_for_a_rule_is_not_async() -> None:
     with pytest.raises(ConfigError, match="when is async"):
         Rule("x", when=asynchronous)  # type: ignore[arg-type]
