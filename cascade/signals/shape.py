@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 __all__ = ["demands", "has_code", "has_numbers", "questions"]
@@ -25,8 +26,8 @@ _ALSO_PROSE: Final = ("class ", "from ", "import ", "let ", "public ", "return "
 _CODE_LINES: Final = 2
 _LINES: Final = 400
 
-# One within an address is none. After a full-width or an Arabic one nothing has to follow.
-_QUESTION_MARK: Final = re.compile(r"""[\uff1f\u061f]|\?(?=[\s?!"'\u2019\u201d\u00bb)\]}*<]|$)""")
+_CLOSING: Final = frozenset("!\"'\u2019\u201d\u00bb)]}*<")
+"""What may follow a question mark: one before anything else, but white space, is of an address."""
 _ENDS: Final = re.compile(r"[.!:\n]")
 _ASKING: Final = frozenset("what where when who whom whose which why how".split())
 _WORD: Final = re.compile(r"\w+")
@@ -85,8 +86,11 @@ def questions(text: str) -> int:
 
 
 def _asking_sentences(text: str) -> Iterator[str]:
-    for piece in _QUESTION_MARK.split(text)[:-1]:
-        if piece and not piece.isspace():
+    # Nothing has to follow a full-width question mark or an Arabic one.
+    text = text.replace("\uff1f", "? ").replace("\u061f", "? ")
+    for piece, after in pairwise(text.split("?")):
+        is_mark = not after or after[0].isspace() or after[0] in _CLOSING
+        if is_mark and piece and not piece.isspace():
             yield _ENDS.split(piece[-_SENTENCE_CHARS:])[-1]
 
 
