@@ -113,11 +113,12 @@ def learn(
     from cascade.learn.training import Settings, read_all, sklearn, train
 
     sklearn()
+    examples = _examples(runs, prompts, tiers, filters)
+    rules = _rules(rivals, examples)
     names = listed(signals)
-    examples = with_signals(_examples(runs, prompts, tiers, filters), names)
+    examples = with_signals(examples, names)
     settings = Settings(seed=seed)
     function = _function(embed)
-    rules = _rules(rivals, examples)
     say(f"training five times on four fifths of {len(examples)} queries ...")
     held_out = out_of_fold(examples, settings, signals=names, embed=function, seed=seed)
     found = assess(
