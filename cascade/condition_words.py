@@ -12,21 +12,30 @@ Condition: TypeAlias = Any
 
 def said(condition: Condition) -> str:
     """A condition in words."""
+    return _said(condition, holds=True)
+
+
+def _said(condition: Condition, *, holds: bool) -> str:
+    """The words for that it is met, or that it is not."""
     if isinstance(condition, Mapping):
         inner = cast("Mapping[str, Condition]", condition)
         if "not" in inner:
-            return _one_of("is not", "is none of", inner["not"])
-        return "is unknown" if inner.get("unknown") else "is known"
-    return _one_of("is", "is one of", condition)
+            return _said(inner["not"], holds=not holds)
+        return "is unknown" if inner.get("unknown") is holds else "is known"
+    if isinstance(condition, list | tuple | set | frozenset):
+        return _any_said(list(cast("Iterable[Condition]", condition)), holds=holds)
+    if _is_comparison(condition):
+        if holds:
+            return str(condition)
+        return f"not ({condition})" if " and " in condition else f"not {condition}"
+    return f"is {_shown(condition)}" if holds else f"is not {_shown(condition)}"
 
 
-def _one_of(one: str, several: str, condition: Condition) -> str:
-    if not isinstance(condition, list | tuple | set | frozenset):
-        return _said(one, condition)
-    values = list(cast("Iterable[Condition]", condition))
+def _any_said(values: list[Condition], *, holds: bool) -> str:
+    """The words for that any of them is met, or that none is."""
     if all(_is_plain(value) for value in values) and len(values) > 1:
-        return f"{several} {', '.join(map(_shown, values))}"
-    return " or ".join(_said(one, value) for value in values)
+        return f"is {'one' if holds else 'none'} of {', '.join(map(_shown, values))}"
+    return (" or " if holds else " and ").join(_said(value, holds=holds) for value in values)
 
 
 def _is_plain(value: Condition) -> bool:
@@ -35,14 +44,6 @@ def _is_plain(value: Condition) -> bool:
 
 def _is_comparison(value: Condition) -> bool:
     return isinstance(value, str) and value.lstrip().startswith(("<", ">", "!=", "="))
-
-
-def _said(verb: str, value: Condition) -> str:
-    if isinstance(value, Mapping):
-        return said(cast("Condition", value))
-    if _is_comparison(value):
-        return str(value) if verb == "is" else f"not {value}"
-    return f"{verb} {_shown(value)}"
 
 
 def _shown(value: Condition) -> str:

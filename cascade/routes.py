@@ -20,16 +20,17 @@ from cascade.rules import Choice, Router, Rule, check_names
 from cascade.signals import Reader, Signals, detect_task
 from cascade.types import Fact
 
-__all__ = ["Routes"]
+__all__ = ["STAKES", "Routes"]
 
 ROUTER: Final = "router"
 """What stands in `Result.rule` where a router chose the first rung."""
 
-_STAKES: Final = {"low": 0, "normal": 1, "high": 2}
+STAKES: Final = {"low": 0, "normal": 1, "high": 2}
+"""How grave the words are that floors say nothing of."""
 
 
 class _Matched(NamedTuple):
-    """What the rules say: the one that decides, the stakes, and the rule that set them."""
+    """What the rules say: the one that decides, the stakes, and the rule or path that set them."""
 
     rule: Rule | None
     stakes: str | None
@@ -128,8 +129,8 @@ class Routes:
                 self.plans.rung_of(tier, self.plans.path_for(path, rule), rule)
             self.plans.places(path, rule)
             for word, floor in self.floor_at.items():
-                # A stakes of its own raises what it matched on.
-                if stakes is None or word in stakes or word == rule.stakes:
+                # Stakes of its own or of its path raise what it matched on.
+                if stakes is None or word in stakes or word in self.marks_of(rule):
                     self.plans.places(path, rule, floor)
 
     def choose(
@@ -185,29 +186,37 @@ class Routes:
                 tried.append(Tried.of(rule, signals, matched=matches))
             if not matches:
                 continue
-            if rule.stakes is not None and self._raises(rule.stakes, signals):
-                signals.mark(rule.stakes)
-                marked_by = rule.name
+            for mark, by in self.marks_of(rule).items():
+                if self._raises(mark, signals):
+                    signals.mark(mark)
+                    marked_by = by
             if not rule.is_mark:
                 matched = rule
                 break
         stakes = signals["stakes"] if self.floor_at else None
         return _Matched(matched, stakes if isinstance(stakes, str) else None, marked_by)
 
+    def marks_of(self, rule: Rule) -> dict[str, str]:
+        """The stakes that a rule marks its calls with, by its path and itself, and who says so."""
+        own = {} if rule.stakes is None else {rule.stakes: f"rule {rule.name!r}"}
+        stakes = None if rule.path is None else self.reader.by_path.get(rule.path, {}).get("stakes")
+        return {str(stakes): f"path {rule.path!r}", **own} if stakes is not None else own
+
     def _raises(self, stakes: str, signals: Signals) -> bool:
         """Whether a mark is worth at least what is there: it never lowers stakes."""
         there = signals["stakes"]
-        return not isinstance(there, str) or self._rank(stakes) >= self._rank(there)
+        return not isinstance(there, str) or self.rank(stakes) >= self.rank(there)
 
-    def _rank(self, stakes: str) -> tuple[int, int]:
-        return self.floor_at.get(stakes, -1), _STAKES.get(stakes, 1)
+    def rank(self, stakes: str) -> tuple[int, int]:
+        """How grave stakes are: by their floor, then by the word. Any other word is as "normal"."""
+        return self.floor_at.get(stakes, -1), STAKES.get(stakes, STAKES["normal"])
 
     def _plan(self, signals: Signals, matched: _Matched) -> Plan:
         rule, path = matched.rule, signals.path
         places = self._places(signals, matched)
         because = [] if rule is None else [rule.why]
         if self.floor_at and places != self.plans.places(path, rule):
-            by = f" (rule {matched.marked_by!r})" if matched.marked_by else ""
+            by = f" ({matched.marked_by})" if matched.marked_by else ""
             floor_name = self.floors[matched.stakes or ""]
             because.append(f"{matched.stakes} stakes{by} raise the floor to {floor_name}")
         if self.router is None or not self._asks_router(rule, places):

@@ -2,7 +2,7 @@
 
 It reasons about the sets of values that meet conditions, and says nothing that does not follow from
 them: where a function stands in place of conditions, or a signal may have any value, it keeps
-silent.
+silent. What several rules leave together it looks for by one signal at a time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from cascade.conditions import NOTHING, Values
-from cascade.routes import Routes
+from cascade.routes import STAKES, Routes
 from cascade.routing import Plan
 from cascade.rules import Rule, domain
 from cascade.signals import BUILT_IN
@@ -34,7 +34,7 @@ def review(routes: Routes, cascade: str | None = None) -> list[Doubt]:
         cascade: the cascade's name. None: it has none.
     """
     paths = [path for path in routes.plans.plans if path is not None]
-    known = {
+    known: dict[str, Values] = {
         "path": Values(texts=frozenset(paths), unknown=True),
         "cascade": Values(texts=frozenset({cascade} if cascade else ()), unknown=not cascade),
     }
@@ -42,11 +42,24 @@ def review(routes: Routes, cascade: str | None = None) -> list[Doubt]:
     for number, rule in enumerate(routes.rules):
         never = _never(rule, known) or _shadowed(routes.rules, number, known)
         messages = (
-            [never] if never else [*_against_floor(rule, routes), *_against_path(rule, routes)]
+            [never]
+            if never
+            else [*_against_floor(rule, routes, known), *_against_path(rule, routes)]
         )
         messages += _misspelt(rule, routes.reader.functions)
         found += [Doubt(number, message) for message in messages]
+        if rule.stakes is not None and rule.is_mark and not (rule.conditions or rule.predicate):
+            known["stakes"] = _marked(rule.stakes, _domain("stakes", known), routes)
     return found
+
+
+def _marked(mark: str, stakes: Values, routes: Routes) -> Values:
+    """What stakes can be after a mark that every call is given: that, or what is graver."""
+    lesser = {w for w in (*STAKES, *routes.floor_at) if routes.rank(w) <= routes.rank(mark)}
+    left = stakes & ~Values(texts=frozenset(lesser))
+    if routes.rank("") <= routes.rank(mark):  # as any word that nothing is said of
+        left = left & Values(texts=frozenset((*STAKES, *routes.floor_at)))
+    return left | Values(texts=frozenset((mark,)))
 
 
 def _domain(signal: str, known: Mapping[str, Values]) -> Values:
@@ -62,7 +75,8 @@ def _allowed(rule: Rule, signal: str, known: Mapping[str, Values]) -> Values:
 def _never(rule: Rule, known: Mapping[str, Values]) -> str | None:
     for signal, words in rule.words.items():
         if _allowed(rule, signal, known).is_empty:
-            return f"it can never match: {signal} {words}, which it cannot be in this cascade"
+            where = "after the marks before it" if signal == "stakes" else "in this cascade"
+            return f"it can never match: {signal} {words}, which it cannot be {where}"
     return None
 
 
@@ -124,13 +138,12 @@ def _by(rules: Sequence[Rule]) -> str:
     return f"it can never match: {names} before it {verb} whatever it would"
 
 
-def _against_floor(rule: Rule, routes: Routes) -> Iterator[str]:
-    """A rule whose rungs all stand below the floor of the stakes it is about."""
+def _against_floor(rule: Rule, routes: Routes, known: Mapping[str, Values]) -> Iterator[str]:
+    """A rule whose rungs all stand below the floor of the stakes that its calls have."""
     top = _highest(rule, routes)
     if top is None:
         return
-    about = rule.conditions.get("stakes")
-    words = [rule.stakes] if rule.stakes else sorted(about.texts) if about and not about.but else []
+    words = _stakes_of(rule, routes, known)
     floors = [routes.floor_at.get(word, 0) for word in words]
     if floors and min(floors) > top:
         tiers = routes.plans.tiers
@@ -140,9 +153,21 @@ def _against_floor(rule: Rule, routes: Routes) -> Iterator[str]:
         )
 
 
+def _stakes_of(rule: Rule, routes: Routes, known: Mapping[str, Values]) -> list[str]:
+    """The stakes that calls can have where a rule decides, or the least of them. Empty: any."""
+    marks = list(routes.marks_of(rule))
+    met = _allowed(rule, "stakes", known)
+    if not met.but:
+        return sorted({max((*marks, word), key=routes.rank) for word in met.texts})
+    return [max(marks, key=routes.rank)] if marks else []
+
+
 def _highest(rule: Rule, routes: Routes) -> int | None:
+    """The highest rung that a rule leaves, whatever path was asked for. None: it fixes none."""
     name = rule.tier or rule.last
-    return None if name is None else routes.plans.place(name)
+    if name is not None:
+        return routes.plans.place(name)
+    return None if rule.path is None else max(routes.plans.places(None, rule))
 
 
 def _against_path(rule: Rule, routes: Routes) -> Iterator[str]:

@@ -10,7 +10,12 @@ from cascade import Cascade, Path, Request, Rule, Signals, Tier
 from cascade.rule_review import review
 
 TIERS = [Tier(name, model=f"simulated:sim-{name}") for name in ("small", "medium", "large")]
-PATHS = {"live": Path(direct="small"), "low": Path(last="small"), "wide": Path(last="medium")}
+PATHS = {
+    "live": Path(direct="small"),
+    "low": Path(last="small"),
+    "wide": Path(last="medium"),
+    "legal": Path(direct="small", stakes="high"),
+}
 
 BEYOND = (
     "its first='large' is not on the ladder of path '{}', so that 'large' alone is asked there; "
@@ -83,7 +88,7 @@ def test_what_a_cascade_cannot_be_asked_for() -> None:
         (0, "it can never match: cascade is other, which it cannot be in this cascade")
     ]
     assert never(Rule("x", when={"cascade": "support"}), Rule("y")) == [1]
-    everywhere = Rule("x", when={"path": ["live", "low", "wide", None]})
+    everywhere = Rule("x", when={"path": [*PATHS, None]})
     assert never(everywhere, Rule("y")) == [1]
 
 
@@ -97,6 +102,71 @@ def test_rules_against_the_floor_of_their_stakes() -> None:
     assert doubts(Rule("x", when={"stakes": "high"}, last="small"), floors=floors) == [(0, why)]
     either = Rule("x", when={"stakes": ["high", "grave"]}, tier="medium")
     assert doubts(either, floors=floors) == []
+
+
+def test_the_floor_goes_by_what_the_stakes_have_become() -> None:
+    floors = {"high": "large"}
+    grave = {"stakes": "high"}
+    why = (
+        "it goes no higher than 'small', below the floor 'large' of high stakes, which goes "
+        "before it"
+    )
+    assert doubts(Rule("x", when=grave, path="live"), floors=floors) == [(0, why)]
+    assert doubts(Rule("x", path="legal"), floors=floors) == [(0, why)]
+    assert doubts(Rule("x", when=grave, path="wide", last="large"), floors=floors) == []
+    # A mark never lowers them.
+    assert doubts(Rule("x", when=grave, stakes="low", tier="small"), floors=floors) == [(0, why)]
+    assert doubts(Rule("x", when={"stakes": "low"}, path="live"), floors=floors) == []
+    mark = Rule("all", stakes="high")
+    assert doubts(mark, Rule("x", tier="small"), floors=floors) == [(1, why)]
+    some = Rule("some", when={"turns": ">3"}, stakes="high")
+    assert doubts(some, Rule("x", tier="small"), floors=floors) == []
+
+
+def test_after_a_mark_on_every_call_lower_stakes_are_no_more() -> None:
+    def rule(stakes: str) -> Rule:
+        return Rule(stakes, when={"stakes": stakes}, tier="medium")
+
+    rules = [rule(stakes) for stakes in ("low", "normal", "mine", "high", "grave")]
+    floors = {"grave": "large"}
+    assert never(Rule("all", stakes="high"), *rules, floors=floors) == [1, 2, 3]
+    assert never(Rule("all", stakes="low"), *rules, floors=floors) == []
+    assert never(Rule("all", stakes="grave"), *rules, floors=floors) == [1, 2, 3, 4]
+    assert never(Rule("some", when={"turns": 5}, stakes="grave"), *rules, floors=floors) == []
+    assert never(Rule("own", when=lambda signals: True, stakes="grave"), *rules) == []
+    assert doubts(Rule("all", stakes="high"), rule("low")) == [
+        (1, "it can never match: stakes is low, which it cannot be after the marks before it")
+    ]
+
+
+STAKES = st.sampled_from(["low", "normal", "high", "grave", "mine"])
+
+
+@given(
+    st.lists(st.tuples(STAKES | st.none(), STAKES | st.none(), st.booleans()), max_size=5),
+    STAKES,
+    st.dictionaries(STAKES, st.sampled_from(["medium", "large"]), max_size=2),
+)
+@settings(deadline=None)
+def test_what_is_said_of_stakes_is_so(
+    drawn: list[tuple[str | None, str | None, bool]], declared: str, floors: dict[str, str]
+) -> None:
+    rules = [
+        Rule(
+            str(n),
+            when=None if about is None else {"stakes": about},
+            stakes=mark,
+            tier="small" if decides or mark is None else None,
+        )
+        for n, (about, mark, decides) in enumerate(drawn)
+    ]
+    cascade = Cascade(tiers=TIERS, rules=rules, floors=floors)
+    found = cascade.explain("x", signals={"stakes": declared})
+    for number, message in review(cascade.routes):
+        matched = [one.rule for one in found.tried if one.matched]
+        assert "never match" not in message or str(number) not in matched
+        if "goes no higher" in message and matched[-1:] == [str(number)]:
+            assert found.plan.tier_names[0] != "small"
 
 
 def test_a_name_that_nobody_computes_is_asked_about() -> None:

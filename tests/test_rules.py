@@ -227,6 +227,30 @@ async def test_stakes_are_declared_by_call_path_or_rule_and_a_mark_never_lowers_
         lowered = {"stakes": "low"}
         whole = ["small", "medium", "large"]
         assert await here.route(path="legal", declared=lowered, **options) == whole
+        for unknown in (None, float("nan")):
+            nothing = {"stakes": unknown}
+            assert await here.route(path="legal", declared=nothing, **options) == ["large"]
+
+
+@pytest.mark.anyio
+async def test_a_rule_that_picks_a_path_brings_its_stakes() -> None:
+    async with recording() as here:
+        floors = {"high": "large", "grave": "medium"}
+        paths = {"legal": Path(stakes="high"), "live": Path(stakes="low")}
+        options: dict[str, Any] = {"floors": floors, "paths": paths, "request": "Pay 12.50"}
+        moved = Rule("money", when={"has_numbers": True}, path="legal")
+        assert await here.route(moved, **options) == ["large"]
+        assert await here.route(moved, declared={"stakes": "grave"}, **options) == ["large"]
+        # What is higher already stays.
+        down = Rule("quick", path="live")
+        assert await here.route(down, declared={"stakes": "high"}, **options) == ["large"]
+        graver = Rule("money", path="live", stakes="grave")
+        assert await here.route(graver, **options) == ["medium", "large"]
+        plan = Cascade(tiers=here.tiers, rules=[moved], floors=floors, paths=paths).explain("Pay 5")
+        assert plan.signals["stakes"] == "high"
+        assert plan.plan.rule_reason == (
+            "has_numbers is true; high stakes (path 'legal') raise the floor to large"
+        )
 
 
 @pytest.mark.anyio
@@ -505,6 +529,11 @@ async def asynchronous(*args: object) -> bool:
             {"rules": [Rule("x", forbid=["large"], when={"path": None})], "floors": {"h": "large"}},
             "nor above the floor 'large'",
         ),
+        (
+            {"rules": [Rule("x", forbid=["large"], when={"stakes": "a"}, path="legal")],
+             "floors": {"high": "large"}},
+            "nor above the floor 'large'",
+        ),
         ({"rules": [Rule("router")], "router": Fixed(lambda: Choice(None, ""))}, "rename it"),
         ({"rules": [Rule("x", validators=["json_value"])], "reasks": -1}, "reasks"),
         ({"router": Fixed}, "router has no method choose"),
@@ -522,7 +551,30 @@ async def asynchronous(*args: object) -> bool:
 def test_cascades_whose_rules_do_not_fit_say_so(options: dict[str, Any], message: str) -> None:
     tiers = [Tier(name, model=f"simulated:sim-{name}") for name in TIERS]
     with pytest.raises(ConfigError, match=message):
-        Cascade(tiers=tiers, paths={"live": Path(direct="small")}, **options)
+        Cascade(
+            tiers=tiers,
+            paths={"live": Path(direct="small"), "legal": Path(stakes="high")},
+            **options,
+        )
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("<5", "<5"),
+        (["<100", ">900"], "<100 or >900"),
+        ({"not": ["<100", ">900"]}, "not <100 and not >900"),
+        ({"not": ">100 and <=900"}, "not (>100 and <=900)"),
+        ({"not": {"unknown": True}}, "is known"),
+        ({"unknown": True}, "is unknown"),
+        ({"not": {"not": 5}}, "is 5"),
+        ({"not": [1, 2]}, "is none of 1, 2"),
+        ({"not": {"not": [1, 2]}}, "is one of 1, 2"),
+        ([{"not": 5}, None], "is not 5 or is unknown"),
+    ],
+)
+def test_conditions_in_words(condition: Any, words: str) -> None:
+    assert Rule("x", when={"chars": condition}).words == {"chars": words}
 
 
 def test_a_function_for_a_rule_is_not_async() -> None:

@@ -119,6 +119,10 @@ def test_what_is_declared_goes_first_and_only_what_can_be() -> None:
     signals = reader.read("p", ("Hello",), {}, declared)
     assert (signals["task"], signals["vip"], signals["stakes"]) == ("mine", True, "b")
     assert (signals["language"], signals["ratio"]) == ("sw", None)
+    # None is no news: the path's word holds, and what can be computed is.
+    unknown: dict[str, Fact] = {"task": None, "stakes": float("nan"), "language": None, "vip": None}
+    signals = reader.read("p", ("Where is the lamp of my friend?",), {}, unknown)
+    assert [signals[name] for name in unknown] == ["a", "b", "en", None]
     for name in set(BUILT_IN) - DECLARABLE:
         with pytest.raises(ConfigError, match=f"'{name}' is computed"):
             reader.read("p", ("Hello",), {}, {name: 1})
@@ -180,9 +184,30 @@ def test_what_messages_hold_is_counted() -> None:
     signals = Signals.of(messages)
     counted = ("chars", "turns", "images", "documents", "audio", "tool_calls", "tools")
     assert {name: signals[name] for name in counted} == {
-        "chars": 21, "turns": 3, "images": 2, "documents": 1, "audio": 1, "tool_calls": 3,
+        "chars": 22, "turns": 3, "images": 2, "documents": 1, "audio": 1, "tool_calls": 3,
         "tools": 0,
     }  # fmt: skip
+
+
+def test_what_tools_answer_is_no_turn_and_counts_alike_in_either_form() -> None:
+    question = {"role": "user", "content": "Where is it?"}
+    openai = [
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "1", "content": "r" * 500},
+    ]
+    asked = {"role": "assistant", "content": [{"type": "tool_use", "id": "1"}]}
+    counted = ("chars", "turns", "tool_calls")
+    expected = [512, 1, 1]
+    assert [Signals.of([question, *openai])[name] for name in counted] == expected
+    for content in ("r" * 500, [{"type": "text", "text": "r" * 250}] * 2, ["r" * 500]):
+        result = {"type": "tool_result", "tool_use_id": "1", "content": content}
+        answered = {"role": "user", "content": [result]}
+        signals = Signals.of([question, asked, answered])
+        assert [signals[name] for name in counted] == expected
+        # Beside it the user may speak.
+        more = {"role": "user", "content": [result, {"type": "text", "text": "Go on."}]}
+        assert Signals.of([question, asked, more])["turns"] == 2
+    assert Signals.of([{"role": "user", "content": []}])["turns"] == 1
 
 
 def test_the_text_is_the_last_that_the_user_said() -> None:
@@ -225,6 +250,10 @@ def test_of_a_long_text_both_ends_are_read(texts: list[str]) -> None:
         ({"tools": [TOOL], "tool_choice": "required"}, "tool"),
         ({"tool_choice": {"type": "function"}}, "tool"),
         ({"tool_choice": "auto"}, "text"),
+        ({"tool_choice": {"type": "auto"}}, "text"),
+        ({"tool_choice": {"type": "none"}, "response_format": {"type": "json_object"}}, "json"),
+        ({"tool_choice": {"type": "any"}}, "tool"),
+        ({"tool_choice": {"type": "tool", "name": "f"}}, "tool"),
     ],
 )
 def test_the_requested_output(params: dict[str, Any], output: str) -> None:
@@ -254,6 +283,11 @@ def test_the_limit_of_the_answer(params: dict[str, Any], limit: int | None) -> N
         ("1. Where is it?\n2. Who has it?", 2),
         ("1. only one", 0),
         ("这是什么？", 1),
+        ("这是什么？那是谁？", 2),
+        ("See https://example.com/search?q=lamp and http://example.com/p?id=1, please.", 0),
+        ("Why is https://example.com/p?id=1 down?", 1),
+        ('What (and where?) is it?\nWho said "why?" **When?**', 5),
+        ("Really?! Who was it??", 2),
     ],
 )
 def test_questions_are_told_apart(text: str, count: int) -> None:
@@ -265,6 +299,16 @@ def test_shapes() -> None:
     assert has_code("def f(x):\n    return x\nfor (;;) {\n}")
     assert has_code("import os\nconst x = 1;\nlet y = 2;")
     assert not has_code("I import goods from Spain;\nlet me know.\nreturn policy: none.")
+    assert has_code("x = 5\nprint(x)")
+    assert has_code("for i, name in enumerate(names):\n    total += sizes[i]")
+    assert has_code("items.sort();\ncall(\n  a,\n);")
+    assert not has_code("a = 3\nb = 4\nc = 5\nWhat is a + b + c?")
+    assert not has_code("For lunch:\nfor each of the guests in the hall: soup;\nfor me: bread;")
+    clauses = (
+        "a) the seller (see Annex 1) delivers;\n(b) the buyer pays (in full);\n(c) both agree;"
+    )
+    assert not has_code(f"The parties agree as follows (in short):\n{clauses}\nIs this usual?")
+    assert not has_code("Please buy:\nmilk;\neggs;\nbread.")
     assert not has_code("")
     assert has_numbers("room ٣")
     assert not has_numbers("no digits")
@@ -281,6 +325,12 @@ def test_shapes() -> None:
         ("Dov'è la fattura che mi avete mandato per il mio ordine?", "it"),
         ("Onde está a fatura que não me enviaram com o pedido?", "pt"),
         ("Waar is de factuur? Het is niet mijn schuld dat hij er niet is.", "nl"),
+        ("Hvor er fakturaen? Jeg har ikke modtaget den, og jeg ved ikke hvad jeg skal.", "da"),
+        ("Kan du hjælpe mig med at skrive til min chef om at jeg er syg?", "da"),
+        ("Kan du hjelpe meg med å skrive til sjefen min om at jeg er syk?", "no"),
+        ("Kan du hjälpa mig med att skriva till min chef efter mötet?", "sv"),
+        ("Var är min faktura? Jag har inte fått den och vet inte vad jag ska göra.", "sv"),
+        ("Hvordan kan jeg få min pakke i dag? Den er ikke kommet.", None),  # Danish or Norwegian
         ("Где мой счёт за последний заказ?", "ru"),
         ("我的发票在哪里请告诉我", "zh"),
         ("請求書はどこにありますか", "ja"),

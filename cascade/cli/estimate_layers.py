@@ -131,12 +131,15 @@ class _Resolving:
         self.shares, self.mix_from = self._whole(lambda layer: layer.shares)
         self.prices, self.tiers_from = self._whole(lambda layer: layer.tiers)
         self.names = list(self.prices)
+        self.unsized: list[str] = []
+        self.unjudged: list[tuple[str, str]] = []
 
     def scenario(self) -> tuple[Scenario, list[Assumption]]:
         for layer in self.layers[1:]:
             self._check_names(layer)
         calls = self._one("calls", "calls a month", lambda layer: layer.calls, _plain)
         kinds = tuple(self._kind(name, share) for name, share in self.shares.items())
+        self._check_gaps()
         tiers = tuple(self._tier(name) for name in self.names)
         worth = self._one("worth", "upkeep a month", lambda layer: layer.worth_usd, usd)
         return Scenario(calls, kinds, tiers, worth), self.notes
@@ -181,9 +184,8 @@ class _Resolving:
                 shown = f"{_plain(read)} in, {_plain(written)} out"
                 self._note("tokens", f"{kind}, tokens", shown, [layer])
                 return read, written
-        raise ConfigError(
-            f"kind {kind!r} has no token sizes; give them, as in --tokens {kind}=500/100"
-        )
+        self.unsized.append(kind)
+        return Decimal(0), Decimal(0)
 
     def _acceptance(self, kind: str, place: int) -> Found:
         tier = self.names[place]
@@ -193,10 +195,27 @@ class _Resolving:
                     return Found(layer.acceptance[key], layer, layer.notes.get(key, ""))
         if kind in DEFAULT_ACCEPTANCE:
             return Found(DEFAULT_ACCEPTANCE[kind][min(place, 1)], DEFAULTS)
-        raise ConfigError(
-            f"kind {kind!r} has no acceptance on tier {tier!r}; give the share of its answers "
-            f"that pass, measured or assumed, as in --acceptance {kind}.{tier}=0.8"
-        )
+        self.unjudged.append((kind, tier))
+        return Found(Decimal(0), DEFAULTS)
+
+    def _check_gaps(self) -> None:
+        """Raises ConfigError that names every figure that is missing."""
+        gaps: list[str] = []
+        if self.unsized:
+            wanted = ",".join(f"{kind}=500/100" for kind in self.unsized)
+            gaps.append(
+                f"there are no token sizes of {', '.join(self.unsized)}; give them, as in "
+                f"--tokens {wanted}"
+            )
+        if self.unjudged:
+            keys = [f"{kind}.{tier}" for kind, tier in self.unjudged]
+            wanted = ",".join(f"{key}=0.8" for key in keys)
+            gaps.append(
+                f"there is no acceptance of {', '.join(keys)}; give the share of answers that "
+                f"pass, measured or assumed, as in --acceptance {wanted}"
+            )
+        if gaps:
+            raise ConfigError("; and ".join(gaps))
 
     def _tier(self, name: str) -> PricedTier:
         price = self.prices[name]

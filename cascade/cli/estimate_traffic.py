@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -58,6 +58,7 @@ class Traffic:
     Attributes:
         kinds: by name.
         first_s, last_s: Unix time of the first call and the last.
+        window_s: seconds that were looked at. None: all there is, since there is nothing older.
         latencies_s: seconds of each ask, by tier.
         judged: by tier, asks whose validators' bill is known, and that bill in USD.
     """
@@ -65,6 +66,7 @@ class Traffic:
     kinds: dict[str, KindTraffic] = field(default_factory=dict[str, KindTraffic])
     first_s: float = float("inf")
     last_s: float = float("-inf")
+    window_s: float | None = None
     latencies_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     judged: dict[str, tuple[int, Decimal]] = field(
         default_factory=lambda: defaultdict(lambda: (0, Decimal(0)))
@@ -74,6 +76,11 @@ class Traffic:
     def calls(self) -> int:
         """How many there are."""
         return sum(kind.calls for kind in self.kinds.values())
+
+    @property
+    def span_s(self) -> float:
+        """The seconds in which they came."""
+        return self.last_s - self.first_s if self.window_s is None else self.window_s
 
 
 def read_traffic(ledger: str, *, cascade: str | None, by: str, days: int) -> Traffic:
@@ -96,6 +103,8 @@ def read_traffic(ledger: str, *, cascade: str | None, by: str, days: int) -> Tra
         newest = reader.newest(1)
         since = newest[0].started_at - days * _DAY_S if newest else None
         traffic = traffic_of(reader.calls(since=since, cascade=cascade), kind_of)
+        if since is not None and any(reader.calls(until=since, cascade=cascade, limit=1)):
+            traffic.window_s = days * _DAY_S
     traffic.kinds = gathered(traffic.kinds)
     if not traffic.kinds:
         of = "" if cascade is None else f" of cascade {cascade!r}"
@@ -189,6 +198,7 @@ def layer_of(traffic: Traffic, tiers: Mapping[str, Any]) -> Layer:
         for tier in names[:-1]
         if kind.asked[tier]
     ]
+    on_tier = _over_all_kinds(traffic, names[:-1])
     calls, how = _monthly(traffic)
     return Layer(
         "ledger",
@@ -200,7 +210,8 @@ def layer_of(traffic: Traffic, tiers: Mapping[str, Any]) -> Layer:
             for name, kind in traffic.kinds.items()
             if kind.metered
         },
-        acceptance={key: _rounded(yes, of) for key, yes, of in answers},
+        # What a kind was never asked on a tier, it may take from the others.
+        acceptance={key: _rounded(yes, of) for key, yes, of in (*on_tier, *answers)},
         validators_usd={
             tier: (sum_usd / count).quantize(Decimal("0.00000001"))
             for tier, (count, sum_usd) in traffic.judged.items()
@@ -211,17 +222,30 @@ def layer_of(traffic: Traffic, tiers: Mapping[str, Any]) -> Layer:
             for tier, latencies in traffic.latencies_s.items()
             if tier in names
         },
-        notes={**how, **{key: _evidence(yes, of) for key, yes, of in answers}},
+        notes={
+            **how,
+            **{key: f"over all kinds, {_evidence(yes, of)}" for key, yes, of in on_tier},
+            **{key: _evidence(yes, of) for key, yes, of in answers},
+        },
     )
+
+
+def _over_all_kinds(traffic: Traffic, tiers: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Of each tier that was asked, how many answers were accepted, and of how many."""
+    kinds = traffic.kinds.values()
+    counts = [
+        (tier, sum(one.accepted[tier] for one in kinds), sum(one.asked[tier] for one in kinds))
+        for tier in tiers
+    ]
+    return [(tier, accepted, asked) for tier, accepted, asked in counts if asked]
 
 
 def _monthly(traffic: Traffic) -> tuple[Decimal | None, dict[str, str]]:
     """Calls in thirty days, if the ledger covers a day at least."""
-    span_s = traffic.last_s - traffic.first_s
-    if span_s < _DAY_S:
+    if traffic.span_s < _DAY_S:
         return None, {}
-    calls = Decimal(round(traffic.calls * _MONTH_S / span_s))
-    return calls, {"calls": f"{traffic.calls:,} in {span_s / _DAY_S:.1f} days"}
+    calls = Decimal(round(traffic.calls * _MONTH_S / traffic.span_s))
+    return calls, {"calls": f"{traffic.calls:,} in {traffic.span_s / _DAY_S:.1f} days"}
 
 
 def _shares(traffic: Traffic) -> dict[str, Decimal]:

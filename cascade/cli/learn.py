@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cascade.learn.examples import Examples
     from cascade.learn.features import Embed
     from cascade.learn.model import Model
+    from cascade.types import Fact
 
 __all__ = ["learn"]
 
@@ -93,7 +95,8 @@ def learn(
     value_usd
         What a right answer is worth, in USD, in place of --recover.
     signals
-        Signals to learn from beside the text, separated by commas.
+        Signals to learn from beside the text, separated by commas: of the prompts, or built-in
+        ones, which are computed from them.
     embed
         A function of the text that gives numbers, as module:function, to learn from beside it. The
         router needs the same function at work.
@@ -106,11 +109,14 @@ def learn(
     """
     configure_logs(common.log_level)
     from cascade.learn.assess import Target, assess, out_of_fold
+    from cascade.learn.examples import with_signals
     from cascade.learn.training import Settings, read_all, sklearn, train
 
     sklearn()
     examples = _examples(runs, prompts, tiers, filters)
+    rules = _rules(rivals, examples)
     names = listed(signals)
+    examples = with_signals(examples, names)
     settings = Settings(seed=seed)
     function = _function(embed)
     say(f"training five times on four fifths of {len(examples)} queries ...")
@@ -119,7 +125,7 @@ def learn(
         examples,
         held_out,
         Target(recover, value_usd, rivals.validators_usd),
-        rules=_rules(rivals, examples),
+        rules=rules,
         seed=seed,
     )
     write(as_json(assessment_row(found), indent=2) if common.json else shown(found))
@@ -170,24 +176,34 @@ def _models(tiers: str) -> dict[str, str]:
     found = {tier.strip(): (model or tier).strip() for tier, _, model in pairs}
     if len(found) < len(pairs):
         raise ConfigError(f"--tiers {tiers} names a tier twice")
+    twice = [model for model, count in Counter(found.values()).items() if count > 1]
+    if twice:
+        raise ConfigError(
+            f"--tiers {tiers} names the model {twice[0]!r} twice; give each tier a model of its own"
+        )
     return found
 
 
 def _rules(rivals: Rivals, examples: Examples) -> list[str] | None:
-    """The tier that the rules begin with, for each query."""
+    """The tier that the rules begin with, for each query; no learned router has a say."""
     if rivals.config is None:
         if rivals.cascade is not None:
             raise ConfigError("--cascade goes with --config")
         return None
     from cascade.config import load
+    from cascade.signals import declarable
 
-    cascade = load(rivals.config).cascade(rivals.cascade)
+    cascade = load(rivals.config).without_routers().cascade(rivals.cascade)
     if not cascade.routes.rules:
         raise ConfigError(f"{rivals.config} has no rules to compare with; leave --config out")
     chosen: list[str] = []
-    for text, given in zip(examples.texts, examples.signals, strict=True):
-        # A row of an empty prompt has no request; the ladder begins with the cheapest rung.
-        plan = cascade.explain(text, signals=given).plan
+    gone: set[Fact] = set()
+    for request, given in zip(examples.requests(), examples.signals, strict=True):
+        path = given.get("path")
+        known = path if isinstance(path, str) and path in cascade.paths else None
+        if path is not None and known is None:
+            gone.add(path)
+        plan = cascade.explain(request, path=known, signals=declarable(given)).plan
         tier = plan.rungs[0].tier.name
         if tier not in examples.tiers:
             raise ConfigError(
@@ -195,6 +211,11 @@ def _rules(rivals: Rivals, examples: Examples) -> list[str] | None:
                 f"nothing; --tiers has {', '.join(examples.tiers)}"
             )
         chosen.append(tier)
+    if gone:
+        say(
+            f"{rivals.config} has no path {', '.join(sorted(map(str, gone)))}: its calls are "
+            "compared as if asked on none"
+        )
     return chosen
 
 

@@ -108,6 +108,14 @@ class Config:
             )
         return built if mistakes.met == before else None
 
+    def without_routers(self) -> Config:
+        """What the file says but for learned routers, whose files need not be there."""
+        cascades = {
+            name: table.model_copy(update={"router": None})
+            for name, table in self.tables.cascades.items()
+        }
+        return Config(self.file, self.tables.model_copy(update={"cascades": cascades}))
+
     def spend(self, mistakes: Mistakes) -> Spend | None:
         """What holds all cascades of the file to its caps. None: it has none, or mistakes."""
         table = self.tables.spend

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
@@ -13,7 +13,7 @@ from cascade.learn.examples import Examples
 from cascade.learn.features import Embed
 from cascade.learn.folds import folds_of
 from cascade.learn.router import LearnedRouter
-from cascade.learn.training import Settings, read_all, sklearn, train
+from cascade.learn.training import LEAST_EXAMPLES, Settings, read_all, sklearn, train
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,8 +123,9 @@ def out_of_fold(
     sklearn()
     import numpy as np
 
-    readings = read_all(examples, signals, embed)
     folds = folds_of(examples, FOLDS, seed)
+    _check_enough(len(examples), len(examples) - int(np.bincount(folds).max()))
+    readings = read_all(examples, signals, embed)
     chances = np.zeros((len(examples), len(examples.tiers)))
     abstained = 0
     for fold in range(FOLDS):
@@ -141,6 +142,17 @@ def out_of_fold(
             chances[row] = list(router.probabilities(text, given).values())
             abstained += router.choose(given, text, examples.tiers).first is None
     return HeldOut(chances, abstained / len(examples))
+
+
+def _check_enough(queries: int, left: int) -> None:
+    """Raises ConfigError when the smallest of the folds' training sets, `left`, is too small."""
+    if left < LEAST_EXAMPLES:
+        least = math.ceil(LEAST_EXAMPLES * FOLDS / (FOLDS - 1))
+        raise ConfigError(
+            f"{queries} queries are too few: each fifth is judged by a router that learns from "
+            f"the others, which are {left} here and have to be {LEAST_EXAMPLES}; give {least} "
+            "different ones at the very least, and some thousands for a router that is any good"
+        )
 
 
 def assess(
@@ -189,40 +201,41 @@ def assess(
             for n, tier in enumerate(examples.tiers)
         },
         abstained=held_out.abstained,
-        against=tuple(_against(low, saving, target, value, router, others[-1] if rules else None)),
+        against=(
+            *_against_ranking(low),
+            *_against_money(table, saving, target),
+            *_against_rules(value, router, others[-1] if rules else None),
+        ),
     )
 
 
-def _against(
-    low: float,
-    saving: float,
-    target: Target,
-    value_usd: float,
-    router: Route,
-    rules: Route | None,
-) -> list[str]:
-    found: list[str] = []
+def _against_ranking(low: float) -> Iterator[str]:
     if low <= 0.5:
-        found.append(
+        yield (
             f"it may rank no better than chance: the lower bound of its APGR is {low:.3f}, and "
             "random mixing has 0.5"
         )
-    if saving <= 0:
-        found.append(
-            f"it costs ${-saving:.6f} a call more than a random mix that is right as often"
-        )
+
+
+def _against_money(table: _Table, saving: float, target: Target) -> Iterator[str]:
+    if table.costs_alike():
+        yield f"the tiers cost the same, so there is nothing to save; use {table.tiers[-1]!r} alone"
+    elif saving <= 0:
+        yield f"it costs ${abs(saving):.6f} a call more than a random mix that is right as often"
     elif saving <= target.validators_usd:
-        found.append(
+        yield (
             f"it saves ${saving:.6f} a call against a random mix that is right as often, which "
             f"does not pay for validators of ${target.validators_usd:.6f}"
         )
+
+
+def _against_rules(value_usd: float, router: Route, rules: Route | None) -> Iterator[str]:
     if rules is not None and _net(rules, value_usd) >= _net(router, value_usd):
-        found.append(
+        yield (
             f"the rules do as well: right {rules.accuracy:.1%} of the time for "
             f"${rules.cost_usd:.6f} a call, and the router {router.accuracy:.1%} for "
             f"${router.cost_usd:.6f}"
         )
-    return found
 
 
 def _net(route: Route, value_usd: float) -> float:
@@ -247,6 +260,11 @@ class _Table:
             np.asarray(examples.correct, dtype=float),
             np.asarray(examples.costs_usd, dtype=float),
         )
+
+    def costs_alike(self) -> bool:
+        """Whether every tier costs the same, as free ones do."""
+        costs = self.costs.mean(axis=0)
+        return bool((costs == costs[0]).all())
 
     def best(self, chances: Floats, value_usd: float) -> Ints:
         """The tier chosen for each query, by the rule of `LearnedRouter`."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from cascade.errors import ConfigError
-from cascade.types import Fact
+from cascade.errors import ConfigError, did_you_mean
+from cascade.signals import BUILT_IN, Signals
+from cascade.types import Fact, Request
 
-__all__ = ["Examples", "Prompt", "read_prompts", "training_rows"]
+__all__ = ["Examples", "Prompt", "read_prompts", "training_rows", "with_signals"]
 
 Key: TypeAlias = tuple[str, str, str]
 
@@ -34,10 +36,11 @@ class Examples:
         tiers: cheapest first.
         keys: (dataset, task, qid) of each query.
         texts: of each query.
-        signals: of each query, known before any model ran.
+        signals: of each query, known before any model ran; "path" is the path it was asked on.
         correct: of each query how right each tier was, 0 to 1.
         costs_usd: of each query what each tier cost, in USD.
         dropped: queries that are not here, as a tier has not run them or their text is unknown.
+        asked: of each query the whole request. Empty: the text was all of it.
     """
 
     tiers: tuple[str, ...]
@@ -47,6 +50,7 @@ class Examples:
     correct: tuple[tuple[float, ...], ...]
     costs_usd: tuple[tuple[float, ...], ...]
     dropped: int = 0
+    asked: tuple[Request, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -61,7 +65,12 @@ class Examples:
             signals=tuple(self.signals[row] for row in rows),
             correct=tuple(self.correct[row] for row in rows),
             costs_usd=tuple(self.costs_usd[row] for row in rows),
+            asked=tuple(self.asked[row] for row in rows) if self.asked else (),
         )
+
+    def requests(self) -> Iterator[Request]:
+        """What was asked, query by query."""
+        return iter(self.asked) if self.asked else map(Request, self.texts)
 
     def mean_costs_usd(self) -> tuple[float, ...]:
         """What each tier cost on average."""
@@ -131,8 +140,32 @@ def training_rows(
     )
 
 
+def with_signals(examples: Examples, names: Sequence[str]) -> Examples:
+    """The examples with these signals: as recorded, and built-in ones else as requests tell them.
+
+    Raises:
+        ConfigError: one is neither recorded of any query nor told by any request.
+    """
+    if not names:
+        return examples
+    rows: list[Mapping[str, Fact]] = []
+    for request, given in zip(examples.requests(), examples.signals, strict=True):
+        told = Signals.of(request)
+        rows.append({**{name: told[name] for name in names}, **given})
+    for name in names:
+        if all(row[name] is None for row in rows):
+            recorded = {one for given in examples.signals for one in given}
+            raise ConfigError(
+                f"the runs have no signal {name!r}, and no prompt tells it; "
+                f"{did_you_mean(name, {*recorded, *BUILT_IN})}"
+            )
+    return replace(examples, signals=tuple(rows))
+
+
 def read_prompts(path: Path) -> Iterator[tuple[Key, Prompt]]:
     """The prompts of one file (JSON Lines, gzipped or not); lines without one are passed over.
+
+    The signals of a line that holds a run are what its answer showed, and no facts of its prompt.
 
     Raises:
         ConfigError: the file cannot be read, or a line is no JSON object with a qid.
@@ -146,7 +179,7 @@ def read_prompts(path: Path) -> Iterator[tuple[Key, Prompt]]:
                     found = _prompt(line, f"{path}, line {number}")
                     if found is not None:
                         yield found
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ConfigError(f"the prompts {path} cannot be read: {error}") from error
 
 
@@ -157,8 +190,9 @@ def _prompt(line: bytes, place: str) -> tuple[Key, Prompt] | None:
         if not isinstance(text, str):
             return None
         key = (str(given.get("dataset", "")), str(given.get("task", "")), str(given["qid"]))
-        return key, Prompt(text, dict(given.get("signals") or {}))
+        is_run = "model" in given or "tier" in given
+        return key, Prompt(text, {} if is_run else dict(given.get("signals") or {}))
     except KeyError as error:
         raise ConfigError(f"{place} lacks the field {error}") from error
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{place} is no prompt: {error}") from error

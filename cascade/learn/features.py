@@ -25,6 +25,7 @@ __all__ = [
     "Reading",
     "embedded",
     "read",
+    "seen",
     "spoken",
     "tokens_of",
 ]
@@ -110,7 +111,8 @@ class Reading:
         counts: how often each token occurs; each signal with its value once.
         words: the distinct words; numbers and punctuation left out.
         shape: one number for each entry of `SHAPE`; after them the embedding, where there is one.
-        chars: length of the whole text.
+        chars: length of what was read: of a long text that of both ends, as a router at work is
+            handed no more.
     """
 
     tokens: Sequence[str]
@@ -147,16 +149,21 @@ def read(
         signals: the request's signals. None: it has none.
         names: of the signals to use; a number counts by its order of magnitude.
     """
-    chars = len(text)
-    if chars > 2 * WINDOW_CHARS:
-        text = f"{text[:WINDOW_CHARS]}\n{text[-WINDOW_CHARS:]}"
+    text = seen(text)
     tokens, capitalised = _taken_apart(text)
     counts = Counter(tokens)
-    words, shape = _shape(text, capitalised, len(tokens), counts, chars)
+    words, shape = _shape(text, capitalised, len(tokens), counts)
     for name in names:
         value = None if signals is None else signals.get(name)
         counts[f"{name}={_level(value)}".replace(" ", "_")] = 1
-    return Reading(tokens, counts, words, shape, chars)
+    return Reading(tokens, counts, words, shape, len(text))
+
+
+def seen(text: str) -> str:
+    """What is read of a text: all of it, or both ends. Of what is cut already, all."""
+    if len(text) <= 2 * WINDOW_CHARS:
+        return text
+    return f"{text[:WINDOW_CHARS]}\n{text[-WINDOW_CHARS:]}"
 
 
 def tokens_of(text: str) -> list[str]:
@@ -193,12 +200,12 @@ _PIECES: Final = _Pieces()
 
 
 def embedded(reading: Reading, embed: Embed, text: str) -> Reading:
-    """The same reading with the numbers of an embedding of the text.
+    """The same reading with the numbers of an embedding of what is read of the text.
 
     Raises:
         ValueError: the embedding gives none, or one that is not finite.
     """
-    numbers = tuple(float(number) for number in embed(text))
+    numbers = tuple(float(number) for number in embed(seen(text)))
     if not numbers or not all(map(math.isfinite, numbers)):
         raise ValueError("the embedding gave no numbers, or one that is not finite")
     return replace(reading, shape=(*reading.shape, *numbers))
@@ -261,7 +268,7 @@ def _kinds(counts: Mapping[str, int], words: list[str], numbers: list[str]) -> _
 
 
 def _shape(
-    text: str, capitalised: Sequence[str], found: int, counts: Counter[str], chars: int
+    text: str, capitalised: Sequence[str], found: int, counts: Counter[str]
 ) -> tuple[list[str], list[float]]:
     """The distinct words, and the shape."""
     words: list[str] = []
@@ -271,7 +278,7 @@ def _shape(
     shouts = [name for name in capitalised if len(name) > 1 and name.isupper()]
     log, of_tokens, of_words = math.log1p, max(found, 1), max(of.words, 1)
     shape = [
-        log(chars),
+        log(len(text)),
         log(found),
         log(text.count("\n")),
         log(of.numbers),

@@ -12,9 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from cascade.errors import ConfigError
-from cascade.evals.ledger_runs import TELLERS, Told, prompt_of, told_of
+from cascade.evals.ledger_runs import TELLERS, Told, told_of
 from cascade.learn.examples import Examples
 from cascade.ledger.stored import StoredCall
+from cascade.signals import Said
+from cascade.types import Fact, Request
 
 __all__ = ["examples_of"]
 
@@ -39,7 +41,7 @@ def examples_of(
         raise ConfigError("a router chooses between two tiers or more; name them in --tiers")
     names = list(tiers.values())
     known: dict[str, list[float]] = defaultdict(list)
-    kept: list[tuple[StoredCall, str, list[float], dict[str, float]]] = []
+    kept: list[tuple[StoredCall, Request, list[float], dict[str, float]]] = []
     dropped = 0
     for call in calls:
         if not _passes(call, where or {}):
@@ -47,23 +49,37 @@ def examples_of(
         costs = _costs(call)
         for name, cost_usd in costs.items():
             known[name].append(cost_usd)
-        text = "" if call.request is None else prompt_of(call.request)
+        request = _request(call)
         correct = _correct(call, names)
-        if not text or correct is None:
+        if request is None or correct is None:
             dropped += 1
         else:
-            kept.append((call, text, correct, costs))
+            kept.append((call, request, correct, costs))
     _check(names, known, len(kept), dropped)
     mean = {name: sum(known[name]) / len(known[name]) for name in names}
     return Examples(
         tuple(tiers),
         tuple((call.cascade or "", "", call.id) for call, *_ in kept),
-        tuple(text for _, text, *_ in kept),
-        tuple(dict(call.signals) for call, *_ in kept),
+        tuple(Said(request).text for _, request, *_ in kept),
+        tuple(_known(call) for call, *_ in kept),
         tuple(tuple(correct) for _, _, correct, _ in kept),
         tuple(tuple(costs.get(name, mean[name]) for name in names) for *_, costs in kept),
         dropped,
+        tuple(request for _, request, *_ in kept),
     )
+
+
+def _request(call: StoredCall) -> Request | None:
+    """What was asked. None: it is not stored, or has no text."""
+    if call.request is None:
+        return None
+    request = Request(call.request["messages"], **call.request["params"])
+    return request if Said(request).text else None
+
+
+def _known(call: StoredCall) -> dict[str, Fact]:
+    """The signals that were looked at, and the path."""
+    return {**({} if call.path is None else {"path": call.path}), **call.signals}
 
 
 def _check(names: Sequence[str], known: Mapping[str, object], kept: int, dropped: int) -> None:

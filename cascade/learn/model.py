@@ -126,7 +126,12 @@ def parse(text: str, path: Path) -> Model:
             f"{path} is a learned router of format {version!r} with features {features!r}, and "
             f"this version reads {VERSION} and {FEATURES_VERSION}; train it again"
         )
-    if content.pop("sha256", None) != _sha256(content):
+    told = content.pop("sha256", None)
+    try:
+        digest = _sha256(content)
+    except (ValueError, RecursionError) as error:  # a number such as 1e999
+        raise ConfigError(f"{path} is not a learned router: {error}") from error
+    if told != digest:
         raise ConfigError(
             f"{path} was changed after it was written: its SHA-256 does not match; train it again"
         )

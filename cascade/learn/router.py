@@ -269,7 +269,7 @@ def novelty(reading: Reading, known: Container[Key], model: Model) -> float:
 
     The larger of two, each as a share of what few training texts exceed: the number of unknown
     words beyond what a training text has, and how far the shape is from the mean one. Infinite for
-    a text much shorter or longer than any of them.
+    a text of which much less or more is read than of any of them.
     """
     words, familiar = reading.words, model.familiar
     if not words or not familiar.least_chars <= reading.chars <= familiar.most_chars:

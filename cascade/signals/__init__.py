@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cascade.signals.catalogue import BUILT_IN, DECLARABLE, OUTPUTS, Kind, Signal
+from cascade.signals.catalogue import BUILT_IN, DECLARABLE, OUTPUTS, Kind, Signal, declarable
 from cascade.signals.reading import Reader, RequestFrom, SignalFunction, Signals
 from cascade.signals.said import WINDOW_CHARS, Said, request_in
 from cascade.signals.tasks import TASKS, Cue, Detection, detect_task
@@ -22,6 +22,7 @@ __all__ = [
     "Signal",
     "SignalFunction",
     "Signals",
+    "declarable",
     "detect_task",
     "request_in",
 ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cascade.signals.reading import Signals
     from cascade.signals.said import Survey
 
-__all__ = ["BUILT_IN", "DECLARABLE", "OUTPUTS", "Kind", "Signal"]
+__all__ = ["BUILT_IN", "DECLARABLE", "OUTPUTS", "Kind", "Signal", "declarable"]
 
 Kind: TypeAlias = Literal["text", "count", "flag"]
 """What values a signal has: a string, a whole number of 0 or more, or True and False."""
@@ -78,7 +78,13 @@ def _output(signals: Signals) -> Fact:
     if signals.said.request is None:
         return None
     params = signals.said.params
-    if params.get("tool_choice") == "required" or isinstance(params.get("tool_choice"), Mapping):
+    choice = params.get("tool_choice")
+    if isinstance(choice, Mapping):
+        # In the form of Anthropic these two leave it to the model, as the words do in OpenAI's.
+        is_forced = cast("Mapping[str, Any]", choice).get("type") not in ("auto", "none")
+    else:
+        is_forced = choice == "required"
+    if is_forced:
         return "tool"
     wanted = params.get("response_format")
     if not isinstance(wanted, Mapping):
@@ -118,8 +124,9 @@ _ALL: Final = (
     ),
     Signal("tenant", "text", "the tenant the call runs for", lambda s: current_tenant()),
     Signal("input_tokens", "count", "estimated from messages, tools and schema", _input_tokens),
-    Signal("chars", "count", "characters of all messages", _survey(lambda s: s.chars)),
-    Signal("turns", "count", "user messages in the conversation", _survey(lambda s: s.turns)),
+    Signal("chars", "count", "characters of all messages, what tools answered included",
+           _survey(lambda s: s.chars)),
+    Signal("turns", "count", "messages in which the user speaks", _survey(lambda s: s.turns)),
     Signal("questions", "count", "different questions in the last user message",
            _text(shape.questions)),
     Signal("demands", "count", 'words such as "must" and "exactly" in the last user message',
@@ -140,3 +147,10 @@ _ALL: Final = (
 
 BUILT_IN: Final[Mapping[str, Signal]] = {signal.name: signal for signal in _ALL}
 """The built-in signals by name."""
+
+
+def declarable(signals: Mapping[str, Fact]) -> dict[str, Fact]:
+    """Those of a call's signals that a call may declare; the others are computed."""
+    return {
+        name: value for name, value in signals.items() if name in DECLARABLE or name not in BUILT_IN
+    }

@@ -35,9 +35,14 @@ _COMMON: Final = {
     "pt": "o os as e é uma para que em não com do da como meu qual está por mais dos",
     "nl": "de het een en is van niet met voor op dat ik je wat hoe mijn zijn er naar wij",
     "pl": "i w nie na jest się z do to jak czy mój co dla przez od są ten proszę po",
-    "sv": "och är att det en som för inte med på jag av hur vad min kan den till ett du",
+    "da": "og er at det en som for ikke med på jeg af hvad min kan den til du hvordan har mig dig "
+          "sig efter noget",
+    "no": "og er å det en som for ikke med på jeg av hva min kan den til du hvordan har meg deg "
+          "seg etter noe",
+    "sv": "och är att det en som för inte med på jag av hur vad min kan den till ett du har mig "
+          "dig sig efter något",
     "tr": "ve bir bu için ne nasıl değil ile mi çok da en olarak var benim lütfen kadar ama",  # noqa: RUF001
-}
+}  # fmt: skip
 _LANGUAGES_OF: Final[dict[str, tuple[str, ...]]] = {}
 for _code, _words in _COMMON.items():
     for _word in _words.split():

@@ -70,15 +70,17 @@ class Reader:
         Raises:
             ConfigError: `declared` names a signal that is computed.
         """
-        given = {**self.by_path.get(path or "", {}), **declared}
-        for name, value in given.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                given[name] = None
+        given = dict(self.by_path.get(path or "", {}))
+        for name, value in declared.items():
             if name in BUILT_IN and name not in DECLARABLE:
                 raise ConfigError(
                     f"the signal {name!r} is computed and cannot be declared; give yours another "
                     "name"
                 )
+            known = None if isinstance(value, float) and not math.isfinite(value) else value
+            # Who does not know the stakes does not take back what the path says they are.
+            if known is not None or name not in DECLARABLE:
+                given[name] = known
         return Signals(self, path, args, kwargs, given)
 
     def said(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Said:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, TypeGuard, cast
 
 from cascade.types import Message, Request
 
@@ -177,7 +177,7 @@ def _last_text(messages: Sequence[Message]) -> str:
 
 def _ends(texts: Sequence[str]) -> str:
     """Texts as one; of a long one the first and the last `WINDOW_CHARS` characters."""
-    if sum(map(len, texts)) + len(texts) <= 2 * WINDOW_CHARS:
+    if sum(map(len, texts)) + len(texts) - 1 <= 2 * WINDOW_CHARS:
         return "\n".join(texts)
     return f"{_first_of(texts)}\n{_first_of(reversed(texts), -1)}"
 
@@ -197,18 +197,33 @@ def _first_of(texts: Iterable[str], step: int = 1) -> str:
 def _survey_of(messages: Sequence[Message]) -> Survey:
     found = Survey()
     for message in messages:
-        found.turns += message.get("role", "user") == "user"
+        content = message.get("content")
+        found.turns += message.get("role", "user") == "user" and not _is_of_tools(content)
         calls = message.get("tool_calls")
         if isinstance(calls, list | tuple):
             found.tool_calls += len(cast("Sequence[Any]", calls))
         found.tool_calls += bool(message.get("function_call"))
-        content = message.get("content")
         if isinstance(content, str):
             found.chars += len(content)
             continue
         for part in _parts(content):
             _count_part(found, part)
+            if _is_result(part):
+                answered = part.get("content")
+                for inner in [answered] if isinstance(answered, str) else _parts(answered):
+                    _count_part(found, inner)
     return found
+
+
+def _is_result(part: str | Mapping[str, Any]) -> TypeGuard[Mapping[str, Any]]:
+    """Whether it is what a tool answered, in the form of Anthropic."""
+    return isinstance(part, Mapping) and part.get("type") == "tool_result"
+
+
+def _is_of_tools(content: Any) -> bool:
+    """Whether nobody but tools speaks in a message."""
+    parts = _parts(content)
+    return bool(parts) and all(map(_is_result, parts))
 
 
 def _count_part(found: Survey, part: str | Mapping[str, Any]) -> None:

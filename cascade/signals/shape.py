@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 __all__ = ["demands", "has_code", "has_numbers", "questions"]
@@ -11,16 +12,22 @@ __all__ = ["demands", "has_code", "has_numbers", "questions"]
 _CODE_STARTS: Final = (
     "#include", "#!/", "</", "<div", "<html", "@app", "CREATE TABLE", "INSERT INTO", "SELECT ",
     "async def ", "class ", "const ", "def ", "export ", "fn ", "for (", "from ", "func ",
-    "function ", "if (", "import ", "let ", "package ", "private ", "public ", "return ",
+    "function ", "if (", "import ", "let ", "package ", "print(", "private ", "public ", "return ",
     "static ", "struct ", "try:", "use ", "var ", "while (",
 )  # fmt: skip
-_CODE_ENDS: Final = (";", "{", "}", "};", "):", ");", "/>", "->", "=>")
+_LOOP: Final = re.compile(r"for \w+(?:, ?\w+)* in .*:$")
+_ASSIGNED: Final = re.compile(r"[^\W\d][\w.]* [-+*/]?= \S")
+_CODE_ENDS: Final = ("{", "}", "};", "/>", "->", "=>")
+# So the items of a list end too: a line needs one of the signs besides, or no word at all.
+_ENDS_OF_PROSE: Final = (";", "):")
+_CODE_SIGNS: Final = re.compile(r"[={}]|\w[(\[]|^\W+$")
 # Words that open sentences too: alone they are no sign of code.
 _ALSO_PROSE: Final = ("class ", "from ", "import ", "let ", "public ", "return ", "use ", "static ")
 _CODE_LINES: Final = 2
 _LINES: Final = 400
 
-_QUESTION_MARKS: Final = {0xFF1F: "?", 0x061F: "?"}  # full-width, Arabic
+_CLOSING: Final = frozenset("!\"'\u2019\u201d\u00bb)]}*<")
+"""What may follow a question mark: one before anything else, but white space, is of an address."""
 _ENDS: Final = re.compile(r"[.!:\n]")
 _ASKING: Final = frozenset("what where when who whom whose which why how".split())
 _WORD: Final = re.compile(r"\w+")
@@ -33,18 +40,31 @@ _DEMANDS: Final = ("at most", "at least", "no more than", "do not", "don't", "ma
 
 
 def has_code(text: str) -> bool:
-    """Whether it holds a fenced block, or at least two lines that look like code."""
+    """Whether it holds a fenced block, or at least two lines that look like code.
+
+    Of lines such as "x = 5" one counts: several may be a sum to be worked out.
+    """
     if "```" in text:
         return True
-    lines = 0
-    for line in text.split("\n", _LINES)[:_LINES]:
-        line = line.strip()
-        is_end = line.endswith(_CODE_ENDS)
-        if is_end or (line.startswith(_CODE_STARTS) and not line.startswith(_ALSO_PROSE)):
+    lines = assigned = 0
+    for line in map(str.strip, text.split("\n", _LINES)[:_LINES]):
+        if _is_code(line):
             lines += 1
-            if lines >= _CODE_LINES:
-                return True
+        elif not assigned and "= " in line:
+            assigned = int(_ASSIGNED.match(line) is not None)
+        if lines + assigned >= _CODE_LINES:
+            return True
     return False
+
+
+def _is_code(line: str) -> bool:
+    if line.endswith(_CODE_ENDS):
+        return True
+    if line.endswith(_ENDS_OF_PROSE) and _CODE_SIGNS.search(line):
+        return True
+    if line.startswith(_CODE_STARTS):
+        return not line.startswith(_ALSO_PROSE)
+    return line.startswith("for ") and _LOOP.match(line) is not None
 
 
 def has_numbers(text: str) -> bool:
@@ -66,8 +86,11 @@ def questions(text: str) -> int:
 
 
 def _asking_sentences(text: str) -> Iterator[str]:
-    for piece in text.translate(_QUESTION_MARKS).split("?")[:-1]:
-        if piece and not piece.isspace():
+    # Nothing has to follow a full-width question mark or an Arabic one.
+    text = text.replace("\uff1f", "? ").replace("\u061f", "? ")
+    for piece, after in pairwise(text.split("?")):
+        is_mark = not after or after[0].isspace() or after[0] in _CLOSING
+        if is_mark and piece and not piece.isspace():
             yield _ENDS.split(piece[-_SENTENCE_CHARS:])[-1]
 
 

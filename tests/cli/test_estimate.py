@@ -257,8 +257,15 @@ def test_a_kind_that_does_not_occur_is_shown_as_such(cli: Cli) -> None:
         (["--mix", "lookups"], "--mix: 'lookups' is no NAME=VALUE; write --mix lookups=0.7,"),
         (["--mix", "lookups=1,lookups=0"], "--mix: 'lookups' is there twice"),
         (["--mix", "lookups=x%"], "--mix: 'x' is no number of 0 or more"),
-        (["--mix", "chat=1"], "kind 'chat' has no token sizes; give them, as in --tokens chat="),
-        (["--mix", "chat=1", "--tokens", "chat=1/1"], "as in --acceptance chat.small=0.8"),
+        (
+            ["--mix", "chat=0.5,code=0.5", "--tokens", "chat=1/1", "--acceptance", "small=0.5"],
+            (
+                "there are no token sizes of code; give them, as in --tokens code=500/100; and "
+                "there is no acceptance of chat.medium, code.medium; give the share of answers "
+                "that pass, measured or assumed, as in --acceptance chat.medium=0.8,"
+                "code.medium=0.8"
+            ),
+        ),
         (["--tokens", "lookups=5"], "lookups=5 is one number; write two, input/output"),
         (["--tokens", "lookup=5/5"], "did you mean 'lookups'?"),
         (["--acceptance", "smal=0.5"], "acceptance (command line): 'smal' is not part of this"),
@@ -430,6 +437,46 @@ def test_no_month_is_made_up_from_an_hour(cli: Cli) -> None:
         cli("estimate", "--from", file, *LADDER)
     )
     assert figures(cli, "--from", file, *LADDER, "--calls", "1000")["calls"] == 1000
+
+
+def test_a_day_of_a_longer_ledger_is_a_day(cli: Cli) -> None:
+    file = stored(61, WEEK_S / 60)
+    found = figures(cli, "--from", file, *LADDER, "--days", "1")
+    assert assumption(found, "calls a month")[0] == "270 (9 in 1.0 days)"
+    whole = figures(cli, "--from", file, *LADDER, "--days", "7")
+    assert assumption(whole, "calls a month")[0] == "261 (61 in 7.0 days)"
+
+
+def test_what_a_kind_was_never_asked_is_taken_from_all_kinds(cli: Cli) -> None:
+    """Calls on path code go to the large tier at once; nobody ever asked the medium one."""
+    ladder = ("--tiers", "small=0.05/0.40,medium=0.4/1.6,large=3/15")
+    with Ledger("sqlite:ledger.db") as ledger:
+        for number in range(40):
+            direct = number % 4 == 3
+            first = Attempt("large" if direct else "small", 0, "accepted", "")
+            first.charges.append(Charge(first.tier, Price.free(), Usage(400, 100)))
+            ledger.record(
+                Result(
+                    None,
+                    accepted=True,
+                    tier=first.tier,
+                    reason="accepted",
+                    attempts=(first,),
+                    latency_s=1.0,
+                    path="code" if direct else "chat",
+                    id=f"call-{number}",
+                    started_at=1_700_000_000 + number * 86_400,
+                )
+            )
+    done = cli("estimate", "--from", "ledger.db", *ladder)
+    assert "there is no acceptance of chat.medium, code.medium; give" in complaint(done)
+    found = figures(cli, "--from", "ledger.db", *ladder, "--acceptance", "medium=0.5")
+    assert assumption(found, "code, accepted")[0] == (
+        "small 100 % (over all kinds, of 23, so 86 to 100 %), medium 50 %"
+    )
+    assert (
+        assumption(found, "chat, accepted")[0] == "small 100 % (of 23, so 86 to 100 %), medium 50 %"
+    )
 
 
 def test_a_ladder_that_the_ledger_does_not_know(cli: Cli) -> None:

@@ -90,6 +90,37 @@ def test_the_same_as_json_beside_rules(cli: Cli, tmp_path: Path) -> None:
     assert len(found["curve"]) == 11
 
 
+def test_the_rules_are_those_without_the_router_that_is_in_use(cli: Cli, tmp_path: Path) -> None:
+    """It was trained on the same queries, and would be taken for rules that know them all."""
+    write_runs(tmp_path, examples())
+    Path("cascade.toml").write_text(RULES)
+    alone = learn(cli, "--json", "--config", "cascade.toml", "-o", "router.json")
+    Path("cascade.toml").write_text(RULES + 'router = "router.json"\n')
+    assert learn(cli, "--json", "--config", "cascade.toml").out == alone.out
+    Path("router.json").unlink()  # one that is not trained yet
+    assert learn(cli, "--json", "--config", "cascade.toml").out == alone.out
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (RULES.replace("rules =", "paths = {}\n#"), "has no rules to compare with"),
+        (RULES.replace("first", "frist"), "frist"),
+        (RULES.replace("large", "huge"), "begin with 'huge', of which the runs know nothing"),
+    ],
+    ids=["none", "key", "tier"],
+)
+def test_a_config_that_will_not_do_is_told_before_training(
+    cli: Cli, tmp_path: Path, config: str, message: str
+) -> None:
+    write_runs(tmp_path, examples(100))
+    Path("cascade.toml").write_text(config)
+    done = learn(cli, "--config", "cascade.toml")
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert "training" not in done.err
+
+
 def test_judging_has_to_be_paid_from_the_saving(cli: Cli, tmp_path: Path) -> None:
     write_runs(tmp_path, examples())
     done = learn(cli, "--validators-usd", "1")
@@ -146,8 +177,17 @@ def test_an_embedding_by_name(cli: Cli, tmp_path: Path) -> None:
         (["--from", "runs.jsonl", "--tiers", "small,large"], "no query has both a prompt"),
         (["--from", "none.jsonl", "--tiers", "small,large"], "none.jsonl"),
         (["--from", "runs.jsonl", "--tiers", "a=small,a=large"], "names a tier twice"),
+        (["--from", "runs.jsonl", "--tiers", "a=small,b=small"], "the model 'small' twice"),
+        (
+            "--from runs.jsonl --prompts prompts.jsonl --tiers small,large".split(),
+            "which are 48 here and have to be 50; give 63 different ones at the very least",
+        ),
+        (
+            "--from runs.jsonl --prompts prompts.jsonl --tiers small,large --signals wrods".split(),
+            "the runs have no signal 'wrods', and no prompt tells it; known: 'audio', ",
+        ),
     ],
-    ids=["runs", "one", "unknown", "prompts", "file", "twice"],
+    ids=["runs", "one", "unknown", "prompts", "file", "twice", "models", "few", "signal"],
 )
 def test_mistakes_name_their_mend(
     cli: Cli, tmp_path: Path, arguments: list[str], message: str

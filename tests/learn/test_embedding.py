@@ -48,6 +48,19 @@ def test_it_is_explained_as_one_feature_and_weighs_as_in_training() -> None:
         assert ROUTER.log_odds(text)[0] == pytest.approx(expected, abs=1e-9)
 
 
+def test_it_is_asked_about_what_is_read_of_a_text() -> None:
+    asked: list[int] = []
+
+    def measured(text: str) -> list[float]:
+        asked.append(len(text))
+        return [0.0, 0.0]
+
+    long = replace(EXAMPLES, texts=("word " * 4_000,) * len(EXAMPLES))
+    read_all(long, embed=measured)
+    LearnedRouter(MODEL, embed=measured).choose({}, "word " * 4_000, TIERS)
+    assert set(asked) == {8_001}
+
+
 def test_the_file_tells_that_it_needs_one(tmp_path: Path) -> None:
     path = tmp_path / "router.json"
     path.write_text(to_json(MODEL))

@@ -10,7 +10,19 @@ from typing import Any
 import anyio
 import pytest
 
-from cascade import Answer, Cascade, ConfigError, Context, Price, Request, Result, Tier, Usage
+from cascade import (
+    Answer,
+    Cascade,
+    ConfigError,
+    Context,
+    Price,
+    Request,
+    Result,
+    Rule,
+    Tier,
+    Usage,
+)
+from cascade import Path as Way
 from cascade.cli.app import run_command
 from cascade.learn.examples import Examples
 from cascade.learn.ledgers import examples_of
@@ -19,6 +31,19 @@ from cascade.ledger.recognised import is_ledger
 from cascade.validation import Check
 
 TIERS = {"small": "small", "large": "large"}
+
+CONFIG = """
+[tiers.small]
+model = "simulated:sim-small"
+
+[tiers.large]
+model = "simulated:sim-large"
+
+[cascades.support]
+tiers = ["small", "large"]
+rules = [{ name = "long", when = { input_tokens = ">5000" }, first = "large" }]
+paths = { live = { direct = "large" } }
+"""
 
 
 def tier(name: str, price: float) -> Tier:
@@ -35,9 +60,10 @@ def good(answer: Answer[Any], context: Context) -> bool:
     return "impossible" not in asked and (answer.text == "large" or "simple" in asked)
 
 
-def ladder(ledger: Ledger) -> Cascade:
+def ladder(ledger: Ledger, **options: Any) -> Cascade:
     return Cascade(
         name="support",
+        **options,
         tiers=[tier("small", 1), tier("large", 10)],
         validators=[Check("good", good)],
         on_exhausted="best",
@@ -149,6 +175,33 @@ class TestCommand:
         assert run_command([*arguments, "-o", str(output)]) == 0
         assert json.loads(capsys.readouterr().out)["queries"] == 120
         assert output.is_file()
+
+    def test_beside_rules_that_look_at_what_is_computed_and_at_paths(
+        self, database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A rule goes by the whole request as it was asked, not by what a router reads of it."""
+        looked = Rule("long", when={"input_tokens": ">5000"})
+        texts = [f"{('simple', 'hard')[n % 2]} number {n}" for n in range(120)]
+        texts[:10] = [text + " word" * 9_000 for text in texts[:10]]
+        paths = [None] * 10 + ["live"] * 10 + ["old"] + [None] * 99
+
+        async def main(support: Cascade) -> None:
+            for text, path in zip(texts, paths, strict=True):
+                await support.run(text, path=path)
+
+        with Ledger(database, content="all") as ledger:
+            anyio.run(main, ladder(ledger, rules=[looked], paths={"live": Way(), "old": Way()}))
+            found = learnt(ledger)
+            assert found.signals[0].keys() == {"input_tokens"}
+            assert found.signals[10]["path"] == "live"
+        config = tmp_path / "cascade.toml"
+        config.write_text(CONFIG, encoding="utf-8")
+        arguments = ["learn", "--from", str(database), "--tiers", "small,large", "--json"]
+        assert run_command([*arguments, "--config", str(config)]) in (0, 1)
+        told = capsys.readouterr()
+        by_rules = json.loads(told.out)["routes"][-1]
+        assert (by_rules["name"], by_rules["shares"]["large"]) == ("rules", 20 / 120)
+        assert "has no path old: its calls are compared as if asked on none" in told.err
 
     @pytest.mark.parametrize("more", [["--from", "runs.jsonl"], ["--prompts", "prompts.jsonl"]])
     def test_a_ledger_stands_alone(

@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade import Cascade, ConfigError, Price, Rule, Tier
+from cascade import Cascade, ConfigError, Price, Request, Rule, Tier
 from cascade.learn import LearnedRouter, Model, features, to_json
 from cascade.learn.curves import curve, lower_bound, measures
-from cascade.learn.features import WINDOW_CHARS, Key, read, tokens_of
+from cascade.learn.features import WINDOW_CHARS, Key, read, seen, tokens_of
 from cascade.learn.folds import folds_of
 from cascade.learn.training import Settings, matrix, read_all, train
+from cascade.signals import Said
 from cascade.testing import Scripted
-from tests.learn.support import EASY, HARD, TIERS, examples, queries
+from tests.learn.support import COMMON, EASY, HARD, TIERS, examples, queries
 
 EXAMPLES = examples()
 MODEL = replace(train(EXAMPLES), value_usd=0.05)
@@ -187,8 +188,9 @@ def changed(text: str, **changes: object) -> str:
         (lambda text: "[]", "is not a learned router"),
         (lambda text: text[:-20], "is not JSON"),
         (lambda text: text.replace("0.05", "NaN", 1), "is not JSON"),
+        (lambda text: text.replace("0.05", "1e999", 1), "router.json is not a learned router: Out"),
     ],
-    ids=["number", "version", "features", "format", "list", "cut", "nan"],
+    ids=["number", "version", "features", "format", "list", "cut", "nan", "infinite"],
 )
 def test_a_file_that_is_not_what_was_written_is_refused(
     tmp_path: Path, change: Callable[[str], str], message: str
@@ -233,7 +235,14 @@ def test_no_more_than_a_window_is_read(text: str, times: int) -> None:
     long = text * times * 100
     reading = read(long)
     assert sum(reading.keys().values()) <= 4 * (WINDOW_CHARS + 1)
-    assert reading.chars == len(long)
+    assert reading == read(seen(long))
+    assert reading.chars == min(len(long), 2 * WINDOW_CHARS + 1)
+
+
+@given(st.integers(7_900, 8_100), st.sampled_from(["x", "x ", "ab\n"]))
+def test_training_reads_what_a_call_hands_a_router(chars: int, piece: str) -> None:
+    text = (piece * chars)[:chars]
+    assert Said(Request(text)).text == seen(text)
 
 
 @given(st.text(alphabet="ab 1.", max_size=60), st.sets(st.integers(0, 200)))
@@ -306,6 +315,19 @@ def test_it_is_tier_zero_of_a_ladder() -> None:
     assert "the gain pays for its cost" in str(hard.rule_reason)
     assert "unlike" in str(strange.rule_reason)
     assert [attempt.tier for attempt in hard.attempts] == ["large"]
+
+
+def test_it_decides_of_long_texts_as_it_was_judged() -> None:
+    """Training, judging and calls see the same of a text of 20 kB."""
+    context = "\n".join(f"{' '.join(COMMON)} {number}." for number in range(400))
+    long = replace(EXAMPLES, texts=tuple(f"{text} {context}" for text in EXAMPLES.texts))
+    assert min(map(len, long.texts)) > 19_000
+    router = LearnedRouter(replace(train(long), value_usd=0.05))
+    made = ladder(router)
+    chosen = [router.choose({}, text, TIERS) for text in long.texts[:100]]
+    assert {choice.first for choice in chosen} == set(TIERS)
+    for text, choice in zip(long.texts, chosen, strict=False):
+        assert made.explain(text).router.choice == choice
 
 
 def test_rules_and_floors_go_before_it() -> None:
