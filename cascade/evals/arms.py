@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 
 from cascade.errors import ConfigError
 from cascade.evals.replay import replay
-from cascade.evals.runs import Floats, Key, Runs, read_rows, read_runs
+from cascade.evals.runs import (
+    Floats,
+    Key,
+    Runs,
+    json_object,
+    numbered_lines,
+    read_rows,
+    read_runs,
+)
 from cascade.policy import Policy
 
 __all__ = [
@@ -202,33 +207,23 @@ class _Extra:
     sample: int
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if zipped else path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield number, line
-    except (OSError, EOFError) as error:
-        raise ConfigError(f"the runs {path} cannot be read: {error}") from error
-
-
 def _extras(path: Path) -> dict[tuple[str, Key], _Extra]:
     found: dict[tuple[str, Key], _Extra] = {}
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
         try:
-            row = cast("dict[str, Any]", json.loads(line))
+            row = json_object(line)
             key = (str(row.get("dataset", "")), str(row.get("task", "")), str(row["qid"]))
             tier = str(row["model"] if "model" in row else row["tier"])
             escalations = row.get("escalations")
             found[tier, key] = _Extra(
-                tuple(str(name) for name in row.get("slices", ())),
+                tuple(str(name) for name in row.get("slices") or ()),
                 None if escalations is None else escalations > 0,
                 row.get("outcome") == "failed",
-                int(row.get("sample", 1)),
+                int(row.get("sample") or 1),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            raise ConfigError(f"{path}, line {number} lacks the field {error}") from error
+        except (TypeError, ValueError) as error:
             raise ConfigError(f"{path}, line {number} is no recorded run: {error}") from error
     return found
 

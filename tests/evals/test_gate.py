@@ -234,7 +234,7 @@ def test_an_arm_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_arm(tmp_path / "gone.jsonl")
     write(path, [{"model": "small"}])
-    with pytest.raises(ConfigError, match="line 1 is no recorded run"):
+    with pytest.raises(ConfigError, match="line 1 lacks the field 'qid'"):
         read_arm(path)
 
 
