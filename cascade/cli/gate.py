@@ -79,7 +79,7 @@ def gate(
     confidence: Annotated[float, Parameter(validator=Number(gt=0.5, lt=1))] = 0.9,
     max_cost_increase: Annotated[float | None, Parameter(validator=Number(gt=-1))] = None,
     slices: str = "",
-    method: Literal["auto", "tango", "t", "bootstrap"] = "auto",
+    method: Literal["auto", "tango", "betting", "t", "bootstrap"] = "auto",
     self_check: Annotated[bool, Parameter(negative="")] = False,
     seed: int = 0,
     sides: Sides = _SIDES,
@@ -114,7 +114,8 @@ def gate(
     slices
         Slices that have to be proven like the whole, separated by commas; or all.
     method
-        The test: Tango's for right and wrong, paired t or bootstrap for grades between.
+        The test. Left out: Tango's for right and wrong, the betting bound for grades between;
+        the paired t test and the bootstrap are for many cases.
     self_check
         Measure the noise of the eval on two runs of one thing, or on one run with --samples 2.
     seed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,8 +80,10 @@ class Pairs:
     Attributes:
         baseline, candidate: by case, in the order of `keys`.
         unpaired: cases that only one side has graded, by what is missing of them.
-        clusters: of each case. None: every case stands for itself.
+        clusters: of each case. None: every case stands for itself, as where each has its own.
         weights: of each case. None: all count the same.
+        ungraded: by slice, how many of the baseline's cases have no graded answer of the
+            candidate's; only slices with some.
     """
 
     keys: tuple[Key, ...]
@@ -90,6 +93,7 @@ class Pairs:
     unpaired: Mapping[str, int]
     clusters: tuple[str, ...] | None = None
     weights: Floats | None = None
+    ungraded: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -138,6 +142,7 @@ def paired(baseline: Arm, candidate: Arm) -> Pairs:
         ),
     }
     ours = tuple(baseline.entries[key] for key in keys)
+    lacking = (one for key, one in baseline.entries.items() if key not in candidate.entries)
     return Pairs(
         keys,
         ours,
@@ -146,6 +151,7 @@ def paired(baseline: Arm, candidate: Arm) -> Pairs:
         {what: count for what, count in missing.items() if count},
         _clusters(keys, ours),
         _weights(ours),
+        Counter(name for entry in lacking for name in entry.slices),
     )
 
 
@@ -153,7 +159,9 @@ def _clusters(keys: Sequence[Key], entries: Sequence[Entry]) -> tuple[str, ...] 
     if all(entry.cluster is None for entry in entries):
         return None
     named = zip(keys, entries, strict=True)
-    return tuple("\0".join(k) if e.cluster is None else e.cluster for k, e in named)
+    clusters = tuple("\0".join(k) if e.cluster is None else e.cluster for k, e in named)
+    # One pair each, as of two samples of a case: such clusters say nothing.
+    return clusters if len(set(clusters)) < len(clusters) else None
 
 
 def _weights(entries: Sequence[Entry]) -> Floats | None:
