@@ -63,7 +63,7 @@ def test_null_is_left_out_in_csv_as_in_json(tmp_path: Path) -> None:
     assert (case.expected, case.weight) == (UNSET, 1.0)
     (same,) = read_cases(jsonl(tmp_path, {"id": "a", "input": "hello", "expected": None}))
     assert same.expected is UNSET
-    with pytest.raises(ConfigError, match="expects nothing; give it an `expected`"):
+    with pytest.raises(ConfigError, match="expects nothing; give it `expected`"):
         grader_of(case, GraderSettings())
 
 

@@ -157,6 +157,33 @@ async def test_a_judge_that_grades_costs_the_tier_nothing(tmp_path: Path) -> Non
 
 
 @pytest.mark.anyio
+async def test_a_judge_without_a_verdict_is_on_the_bill_and_asked_again(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, small=[said("yes")], large=[said("I cannot say"), said('{"score": 5}')])
+    grading = GraderSettings("judge:large", tier=rig.tiers.__getitem__)
+    what = Eval(rig.cascade, ladder(rig.cascade, ["small"]), grading)
+    (row,), tally = await record_runs(what, cases(1))
+    assert row["outcome"] == "failed"
+    assert row["reason"].startswith("grader:")
+    assert (tally.sent, tally.usd, tally.grading_usd) == (2, Decimal(4), Decimal(2))
+    (row,), tally = await record_runs(what, cases(1))
+    assert (row["correct"], tally.sent, tally.grading_usd) == (0.5, 1, Decimal(2))
+    (row,), tally = await record_runs(what, cases(1))
+    assert (row["correct"], tally.sent) == (0.5, 0)
+
+
+@pytest.mark.anyio
+async def test_a_case_with_the_id_of_anothers_sample_is_refused(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, small=[said("yes")])
+    one, _ = cases(2)
+    two = Case("q0#2", one.request, 7, "yes")
+    with pytest.raises(ConfigError, match=r"'q0#2' \(line 7\) has the id of sample 2 of case 'q0'"):
+        await rig.run([one, two], samples=2)
+    assert rig.asked() == 0
+    rows, _ = await rig.run([one, two])
+    assert [row["qid"] for row in rows] == ["q0", "q0#2"]
+
+
+@pytest.mark.anyio
 async def test_a_call_that_breaks_is_a_row_and_is_asked_again(tmp_path: Path) -> None:
     rig = Rig(tmp_path, small=[ServerError("the prompt was: secret"), said("yes")])
     rows, _ = await rig.run(cases(2), concurrency=1)
