@@ -15,7 +15,9 @@ from cascade.errors import ConfigError, ServerError
 from cascade.evals.answer_cache import AnswerCache, Stored, digest
 from cascade.evals.cached_tier import CachedTier, Scope, scope
 from cascade.evals.cases import Case
+from cascade.evals.explicit import plan_policy
 from cascade.evals.graders import GraderSettings
+from cascade.evals.replay import replay
 from cascade.evals.runner import Eval, Row, Tally, check_prices, ladder, record_runs
 from cascade.evals.runs import read_runs
 from cascade.evals.summary import quality_interval, summarise
@@ -196,6 +198,30 @@ async def test_a_call_that_breaks_is_a_row_and_is_asked_again(tmp_path: Path) ->
     rows, _ = await rig.run(cases(2))
     assert [row["correct"] for row in rows] == [1.0, 1.0]
     assert rig.asked() == 3
+
+
+@pytest.mark.anyio
+async def test_a_replay_counts_as_right_what_the_cascade_accepts(tmp_path: Path) -> None:
+    def sure(answer: Answer[Any], context: Any) -> float:
+        return float(answer.text == "yes")
+
+    # Sure at once; sure at last; never sure, although that is right.
+    small, large = ["yes", "no", "no"], ["yes", "yes", "no"]
+    rig = Rig(
+        tmp_path,
+        [Check("sure", sure, at=0.5)],
+        small=[said(text) for text in small],
+        large=[said(text) for text in large],
+    )
+    what = [*cases(2), Case("q2", Request("question 2"), 3, "no")]
+    by_tier, _ = await rig.run(what, concurrency=1)
+    whole, _ = await rig.run(what, whole=True)
+    runs = read_runs([write(tmp_path / "runs.jsonl", by_tier)], tiers=["small", "large"])
+    policy, decided, refused = plan_policy(rig.cascade.plan(), runs)
+    outcomes = replay(policy, decided, refused=refused)
+    assert outcomes.correct.tolist() == [row["correct"] for row in whole] == [1, 1, 0]
+    assert outcomes.cost_usd.tolist() == [row["cost_usd"] for row in whole]
+    assert outcomes.tier.tolist() == [0, 1, -1]
 
 
 @pytest.mark.anyio
