@@ -138,12 +138,6 @@ class Audit:
             return self.shares.get(path or "", 0.0)
         return self.shares
 
-    @property
-    def least_share(self) -> float:
-        """The smallest share of any path that is audited."""
-        shares = self.shares.values() if isinstance(self.shares, Mapping) else [self.shares]
-        return min(shares)
-
 
 @dataclass(frozen=True, slots=True)
 class _Case:
@@ -212,7 +206,9 @@ class Auditor:
         self._waiting: Event | None = None
         self._bypassed: set[str | None] = set()
         self._book = AuditBook(
-            within=audit.within, confidence=audit.confidence, least_share=audit.least_share
+            within=audit.within,
+            confidence=audit.confidence,
+            least_share=lambda path, tier: audit.share_of(path),
         )
         watch_audits(self)
 
@@ -386,7 +382,7 @@ class Auditor:
         self._book = type(self._book)(
             within=self._audit.within,
             confidence=self._audit.confidence,
-            least_share=self._audit.least_share,
+            least_share=lambda path, tier: self._audit.share_of(path),
         )
 
 

@@ -255,6 +255,22 @@ async def test_an_injected_drift_rings_the_alarm(caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.anyio
+async def test_a_path_that_is_rarely_audited_delays_no_alarm_of_another() -> None:
+    paths = {"p": Path(), "rare": Path()}
+    alone, answered = await drifting(Audit(share={"p": 1.0}, on_drift="bypass"), paths=paths)
+    audit = Audit(share={"p": 1.0, "rare": 0.001}, on_drift="bypass")
+    beside, answered_beside = await drifting(audit, paths=paths)
+    assert "large" in answered
+    assert answered == answered_beside
+    assert auditor_of(alone).estimates() == auditor_of(beside).estimates()
+    for made in (alone, beside):
+        auditor_of(made).reset()
+        await made.run("1", path="p")
+        await auditor_of(made).catch_up()
+    assert auditor_of(alone).estimates() == auditor_of(beside).estimates() != []
+
+
+@pytest.mark.anyio
 async def test_a_bypass_asks_only_the_strongest_tier_until_it_is_reset() -> None:
     audit = Audit(share=1.0, on_drift="bypass")
     made, answered = await drifting(audit, paths={"p": Path(), "other": Path()})

@@ -130,8 +130,13 @@ def _audits(
 def _book(audits: list[_Audit], within: float, confidence: float) -> AuditBook:
     from cascade.evals.audit import AuditBook
 
-    least_share = min((one.share for one in audits), default=1.0)
-    book = AuditBook(within=within, confidence=confidence, least_share=least_share)
+    least: dict[tuple[str | None, str], float] = {}  # shares may have changed over time
+    for one in audits:
+        page = one.path, one.tier
+        least[page] = min(one.share, least.get(page, 1.0))
+    book = AuditBook(
+        within=within, confidence=confidence, least_share=lambda path, tier: least[path, tier]
+    )
     for one in audits:
         book.add(*one)
     return book

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -12,7 +13,7 @@ from cyclopts.validators import Number
 
 from cascade.cli.output import Common, as_json, configure_logs, say, write
 from cascade.cli.recorded import listed
-from cascade.errors import ConfigError
+from cascade.errors import CascadeError, ConfigError
 
 if TYPE_CHECKING:
     from cascade.evals.arms import Arm, Pairs
@@ -33,7 +34,7 @@ class GateCode(IntEnum):
     INCONCLUSIVE = 3
     """Neither is shown: it takes more cases."""
     BROKEN = 4
-    """The recorded runs or a policy cannot be read, or lack what is asked for."""
+    """The runs or a policy cannot be read, or lack what is asked for; or the gate broke."""
 
 
 @Parameter(name="*", group="The two sides")
@@ -79,7 +80,7 @@ def gate(
     confidence: Annotated[float, Parameter(validator=Number(gt=0.5, lt=1))] = 0.9,
     max_cost_increase: Annotated[float | None, Parameter(validator=Number(gt=-1))] = None,
     slices: str = "",
-    method: Literal["auto", "tango", "t", "bootstrap"] = "auto",
+    method: Literal["auto", "tango", "betting", "t", "bootstrap"] = "auto",
     self_check: Annotated[bool, Parameter(negative="")] = False,
     seed: int = 0,
     sides: Sides = _SIDES,
@@ -99,7 +100,7 @@ def gate(
     ```
 
     Exit codes: 0 pass, 1 fail, 2 a mistake in the command line, 3 inconclusive, 4 the runs or a
-    policy cannot be read or lack what is asked for.
+    policy cannot be read or lack what is asked for, or the gate itself broke.
 
     Parameters
     ----------
@@ -114,7 +115,8 @@ def gate(
     slices
         Slices that have to be proven like the whole, separated by commas; or all.
     method
-        The test: Tango's for right and wrong, paired t or bootstrap for grades between.
+        The test. Left out: Tango's for right and wrong, the betting bound for grades between;
+        the paired t test and the bootstrap are for many cases.
     self_check
         Measure the noise of the eval on two runs of one thing, or on one run with --samples 2.
     seed
@@ -126,18 +128,41 @@ def gate(
 
     settings = Settings(within, confidence, max_cost_increase, listed(slices), method, seed)
     try:
+        return _decided(runs, settings, sides, files, self_check=self_check, json=common.json)
+    except (CascadeError, OSError):
+        raise  # told by whoever runs the command
+    except Exception as error:
+        # Python would exit with 1, which says FAIL to a CI server.
+        where = extract_tb(error.__traceback__)[-1]
+        say(
+            f"cascade: the gate broke before it came to a verdict: {type(error).__name__}: {error} "
+            f"({Path(where.filename).name}, line {where.lineno}); please report it"
+        )
+        return GateCode.BROKEN
+
+
+def _decided(
+    runs: tuple[Path, ...],
+    settings: Settings,
+    sides: Sides,
+    files: Files,
+    *,
+    self_check: bool,
+    json: bool,
+) -> int:
+    try:
         pairs = _pairs(runs, sides, self_check)
         tiers = _tiers(runs) if files.html is not None else {}
     except ConfigError as error:
         say(f"cascade: {error}")
         return GateCode.BROKEN
     if self_check:
-        return _check_noise(pairs, settings, json=common.json)
+        return _check_noise(pairs, settings, json=json)
     from cascade.evals.gate import gate as judged
 
     report = judged(pairs, settings)
     _write_files(report, files, tiers)
-    _tell(report, files, json=common.json)
+    _tell(report, files, json=json)
     return GateCode[report.verdict]
 
 

@@ -18,6 +18,7 @@ from cascade.options import check_seconds
 from cascade.policy import Policy
 
 if TYPE_CHECKING:
+    from cascade.evals.explicit import ByPlan
     from cascade.evals.runs import Runs
     from cascade.routing import Plan
 
@@ -44,7 +45,7 @@ def replay(
     """Show what a policy would have answered and cost on recorded runs. Nothing is sent anywhere.
 
     The decisions are the ones the policy would take live: after each answer it sees the signals
-    of the tiers asked so far and no more.
+    of the tiers asked so far and no more. A query of which no answer is accepted is not right.
 
     ```
     cascade tune runs.jsonl.gz --tiers small,large --target 0.98 -o policy.json
@@ -63,7 +64,8 @@ def replay(
     threshold
         signal=0.9 for every rung of --ladder but the last, or tier:signal=0.9 for one.
     config
-        A cascade.toml: the ladder, thresholds and budget of a cascade in it.
+        A cascade.toml: the ladder, thresholds and budget of a cascade in it. The last rung's
+        threshold counts too.
     cascade
         Which of its cascades. Left out: the only one.
     path
@@ -87,16 +89,18 @@ def replay(
     from cascade.evals.measures import figures
     from cascade.evals.replay import replay as replayed
 
+    refused = None
     if policy is not None:
         chosen, recorded = _by_policy(runs, policy, prompts, filters)
     elif config is not None:
         meant = load(config).cascade(cascade)
         plan = meant.plan(path)
         budget = plan.budget_s if budget is None else min(budget, plan.budget_s or budget)
-        chosen, recorded = _by_plan(runs, plan, meant.tiers[-1].name, filters)
+        chosen, recorded, refused = _by_plan(runs, plan, meant.tiers[-1].name, filters)
     else:
         chosen, recorded = _by_ladder(runs, listed(ladder or ""), threshold, filters)
-    found = figures(recorded, replayed(chosen, recorded, budget), chosen.strong, seed)
+    outcomes = replayed(chosen, recorded, budget, refused=refused)
+    found = figures(recorded, outcomes, chosen.strong, seed)
     found = {"policy": chosen.sha256(), "dropped": recorded.dropped, "budget_s": budget, **found}
     write(as_json(found, indent=2) if common.json else _told(found))
     return ExitCode.OK
@@ -132,9 +136,7 @@ def _by_ladder(
     return ladder_policy(recorded, ladder, thresholds), recorded
 
 
-def _by_plan(
-    runs: Sequence[Path], plan: Plan, strong: str, filters: Filters
-) -> tuple[Policy, Runs]:
+def _by_plan(runs: Sequence[Path], plan: Plan, strong: str, filters: Filters) -> ByPlan:
     """A path may end below the cascade's strongest tier, against which it is measured."""
     from cascade.evals.explicit import plan_policy, thresholds_in
 
@@ -143,8 +145,8 @@ def _by_plan(
     signals = {name: None for found in thresholds_in(plan).values() for name in found}
     tiers = tuple(dict.fromkeys((*plan.tier_names, strong)))
     recorded = read(runs, filters, tiers=tiers, signals=tuple(signals), slice_by=None)
-    policy, decided = plan_policy(plan, recorded)
-    return replace(policy, strong=strong), decided
+    found = plan_policy(plan, recorded)
+    return found._replace(policy=replace(found.policy, strong=strong))
 
 
 def _told(found: Mapping[str, Any]) -> str:

@@ -96,6 +96,14 @@ class AnswerCache:
                 lambda db: db.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", row)
             )
 
+    async def forget(self, key: str) -> None:
+        """Let go of an answer, so that it is asked for again; one that is not there is passed over.
+
+        A file that is only read keeps what it has.
+        """
+        if not self.read_only:
+            await self._use(lambda db: db.execute("DELETE FROM answers WHERE key = ?", (key,)))
+
     @asynccontextmanager
     async def turn(self, key: str) -> AsyncGenerator[None]:
         """Inside of it nobody else in this process asks for the same answer."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 
 from cascade.errors import ConfigError
 from cascade.evals.replay import replay
-from cascade.evals.runs import Floats, Key, Runs, read_rows, read_runs
+from cascade.evals.runs import (
+    Floats,
+    Key,
+    Runs,
+    json_object,
+    numbered_lines,
+    read_rows,
+    read_runs,
+)
 from cascade.policy import Policy
 
 __all__ = [
@@ -74,8 +80,10 @@ class Pairs:
     Attributes:
         baseline, candidate: by case, in the order of `keys`.
         unpaired: cases that only one side has graded, by what is missing of them.
-        clusters: of each case. None: every case stands for itself.
+        clusters: of each case. None: every case stands for itself, as where each has its own.
         weights: of each case. None: all count the same.
+        ungraded: by slice, how many of the baseline's cases have no graded answer of the
+            candidate's; only slices with some.
     """
 
     keys: tuple[Key, ...]
@@ -85,6 +93,7 @@ class Pairs:
     unpaired: Mapping[str, int]
     clusters: tuple[str, ...] | None = None
     weights: Floats | None = None
+    ungraded: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -133,6 +142,7 @@ def paired(baseline: Arm, candidate: Arm) -> Pairs:
         ),
     }
     ours = tuple(baseline.entries[key] for key in keys)
+    lacking = (one for key, one in baseline.entries.items() if key not in candidate.entries)
     return Pairs(
         keys,
         ours,
@@ -141,6 +151,7 @@ def paired(baseline: Arm, candidate: Arm) -> Pairs:
         {what: count for what, count in missing.items() if count},
         _clusters(keys, ours),
         _weights(ours),
+        Counter(name for entry in lacking for name in entry.slices),
     )
 
 
@@ -148,7 +159,9 @@ def _clusters(keys: Sequence[Key], entries: Sequence[Entry]) -> tuple[str, ...] 
     if all(entry.cluster is None for entry in entries):
         return None
     named = zip(keys, entries, strict=True)
-    return tuple("\0".join(k) if e.cluster is None else e.cluster for k, e in named)
+    clusters = tuple("\0".join(k) if e.cluster is None else e.cluster for k, e in named)
+    # One pair each, as of two samples of a case: such clusters say nothing.
+    return clusters if len(set(clusters)) < len(clusters) else None
 
 
 def _weights(entries: Sequence[Entry]) -> Floats | None:
@@ -202,33 +215,23 @@ class _Extra:
     sample: int
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if zipped else path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield number, line
-    except (OSError, EOFError) as error:
-        raise ConfigError(f"the runs {path} cannot be read: {error}") from error
-
-
 def _extras(path: Path) -> dict[tuple[str, Key], _Extra]:
     found: dict[tuple[str, Key], _Extra] = {}
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
         try:
-            row = cast("dict[str, Any]", json.loads(line))
+            row = json_object(line)
             key = (str(row.get("dataset", "")), str(row.get("task", "")), str(row["qid"]))
             tier = str(row["model"] if "model" in row else row["tier"])
             escalations = row.get("escalations")
             found[tier, key] = _Extra(
-                tuple(str(name) for name in row.get("slices", ())),
+                tuple(str(name) for name in row.get("slices") or ()),
                 None if escalations is None else escalations > 0,
                 row.get("outcome") == "failed",
-                int(row.get("sample", 1)),
+                int(row.get("sample") or 1),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            raise ConfigError(f"{path}, line {number} lacks the field {error}") from error
+        except (TypeError, ValueError) as error:
             raise ConfigError(f"{path}, line {number} is no recorded run: {error}") from error
     return found
 

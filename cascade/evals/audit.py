@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cascade.evals.statistics.sequences import ConfidenceSequence, DriftAlarm
@@ -85,11 +85,17 @@ class AuditBook:
     Args:
         within: how much regret is allowed, in score.
         confidence: the chance that an interval is never wrong, and that no alarm is ever false.
-        least_share: the smallest share that any path is audited with.
+        least_share: the smallest share that the answers of a tier on a path are ever audited with.
+            A bet has to stay affordable at it, so one path's small share would slow the alarms of
+            all others; each goes by its own.
     """
 
     def __init__(
-        self, *, within: float = 0.05, confidence: float = 0.95, least_share: float = 1.0
+        self,
+        *,
+        within: float = 0.05,
+        confidence: float = 0.95,
+        least_share: Callable[[str | None, str], float] = lambda path, tier: 1.0,
     ) -> None:
         self.within = within
         self.confidence = confidence
@@ -102,13 +108,15 @@ class AuditBook:
         Args:
             score: of the accepted answer, from 0 to 1.
             best: of the strongest tier's.
-            share: the probability with which it was audited.
+            share: the probability with which it was audited; at least the page's `least_share`.
+
+        Raises:
+            ValueError: it is lower.
         """
         page = self._pages.get((path, tier))
         if page is None:
-            page = self._pages[path, tier] = _Page(
-                self.within, 1 - self.confidence, self._least_share
-            )
+            least_share = self._least_share(path, tier)
+            page = self._pages[path, tier] = _Page(self.within, 1 - self.confidence, least_share)
         return page.add(score, best, share)
 
     def __iter__(self) -> Iterator[AuditEstimate]:

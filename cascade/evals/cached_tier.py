@@ -52,12 +52,14 @@ class Scope:
         spend: the caps that what is really sent counts under. None: there are none.
         calls: in the order in which they ended.
         paid: the charges of what was really sent, the failed ones too.
+        kept: where the answers are kept, and by which key.
     """
 
     sample: str = "0"
     spend: CallSpend | None = None
     calls: list[Call] = field(default_factory=list[Call])
     paid: list[Charge] = field(default_factory=list[Charge])
+    kept: list[tuple[AnswerCache, str]] = field(default_factory=list[tuple[AnswerCache, str]])
     _asked: Counter[str] = field(default_factory=Counter[str])
 
     def sample_of(self, request: str) -> str:
@@ -65,6 +67,11 @@ class Scope:
         times = self._asked[request]
         self._asked[request] += 1
         return f"{self.sample}.{times}" if times else self.sample
+
+    async def forget(self) -> None:
+        """Let go of all answers, as they were of no use; the next time they are asked for anew."""
+        for cache, key in self.kept:
+            await cache.forget(key)
 
 
 _scope: ContextVar[Scope | None] = ContextVar("cascade_eval_scope", default=None)
@@ -122,6 +129,7 @@ class CachedTier(Tier):
                 stored = await self._ask(request, key, invocation, of)
             elif invocation is not None:
                 _bill(self, stored.answer, invocation)
+        of.kept.append((self._cache, key))
         answer, purpose = stored.answer, "answer" if invocation is None else invocation.purpose
         of.calls.append(
             Call(self.name, self.price, answer.usage, stored.latency_s, purpose, request, answer)

@@ -13,7 +13,7 @@ One object a line, or one row a case below a header:
     dataset, task, split    labels, kept as they are
 
 In CSV, `slices` are separated by "|", `params.temperature` is a column, and an `expected` that is
-JSON is read as such.
+JSON is read as such. In both, null is the same as left out.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _uncsv(row: dict[str | None, Any], place: str) -> dict[str, Any]:
             fields[key] = cell.split("|")
         else:
             fields[key] = _read_cell(cell) if key in ("expected", "weight") else cell
-    return fields
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _read_cell(cell: str) -> Any:

@@ -25,15 +25,14 @@ from cascade.evals.statistics.arrays import (
     share,
     weights_like,
 )
-from cascade.evals.statistics.betting import betting, betting_rows, highest_capital, unit_scale
+from cascade.evals.statistics.betting import betting, betting_capital
 from cascade.evals.statistics.clusters import cluster_count, effective_size, weighted_mean
-from cascade.evals.statistics.means import mean_non_inferiority
-from cascade.evals.statistics.paired import pairs_of, score_p_value, tango, tango_z
+from cascade.evals.statistics.paired import pairs_of, tango, tango_p_value
 from cascade.evals.statistics.proportions import harm
 from cascade.evals.statistics.results import NonInferiority
 from cascade.evals.statistics.sizes import queries_needed
 
-Method: TypeAlias = Literal["tango", "betting", "harm", "t"]
+Method: TypeAlias = Literal["tango", "betting", "harm"]
 THRESHOLDS = 200  # of one pair of tiers: with more of them the cost hardly falls
 
 
@@ -57,7 +56,7 @@ class Step:
     b: float  # of those: the policy better than the strongest tier
     c: float  # the policy worse
     difference: float  # the mean of the candidate's differences
-    statistic: float  # z, t, the number of losses, or the highest capital, by the method
+    statistic: float  # z, the number of losses, or the highest capital, by the method
     p_value: float
     passed: bool  # shown to be less than `eps` worse
 
@@ -131,8 +130,9 @@ def certify(
             Taken as they are tested, so they may be generated.
         eps: the margin in accuracy, such as 0.02.
         delta: the chance that a certified policy is worse than that.
-        method: "tango" (asymptotic; right or wrong answers), "betting" (holds at any n),
-            "harm" (exact; counts losses only) or "t" (asymptotic; graded answers).
+        method: "tango" (asymptotic; right or wrong answers), "betting" (holds at any n, for graded
+            answers too) or "harm" (exact; counts losses only). There is no t test: of a cheap tier
+            that is worthless once in a while it is sure too soon.
         clusters: of the queries, where some belong together. Every method then counts clusters.
         weights: of the queries, above 0.
         strong_cost_usd: the strongest tier's mean cost a query: a candidate that is not cheaper
@@ -229,15 +229,15 @@ def _once(function: Callable[..., NonInferiority], d: Floats, test: _Test) -> No
 def _tango(columns: list[Floats], test: _Test) -> Iterator[tuple[float, float]]:
     """Tango's test without its interval, which takes ten times as long."""
     for d in columns:
-        z = tango_z(pairs_of(d, test.clusters, test.weights), -test.eps)
-        yield z, score_p_value(z, test.clusters)
+        yield tango_p_value(pairs_of(d, test.clusters, test.weights), test.eps, test.clusters)
 
 
 def _betting(columns: list[Floats], test: _Test) -> Iterator[tuple[float, float]]:
     """All policies of a block bet on at once."""
-    values = np.stack([unit_scale(d) for d in columns], axis=1)
-    rows, weights = betting_rows(values, test.clusters, test.weights)
-    for capital in highest_capital(rows, (1 - test.eps) / 2, test.delta, weights).tolist():
+    table = np.stack(columns, axis=1)
+    for capital in betting_capital(
+        table, test.eps, test.delta, test.clusters, test.weights
+    ).tolist():
         yield capital, 1 / capital
 
 
@@ -247,18 +247,11 @@ def _harm(columns: list[Floats], test: _Test) -> Iterator[tuple[float, float]]:
         yield result.statistic, result.p_value
 
 
-def _t(columns: list[Floats], test: _Test) -> Iterator[tuple[float, float]]:
-    for d in columns:
-        result = _once(mean_non_inferiority, d, test)
-        yield result.statistic, result.p_value
-
-
 _METHODS: dict[str, _Method] = {
     "tango": _Method("Tango's paired score test", tango, _tango),
     # One pass over the queries bets on many policies in hardly more time than on one.
     "betting": _Method("the finite-sample betting bound", betting, _betting, 32),
     "harm": _Method("the exact harm-only test", harm, _harm),
-    "t": _Method("the paired t test", mean_non_inferiority, _t),
 }
 
 

@@ -37,7 +37,7 @@ class Promise:
     Attributes:
         eps: how much worse than the strong tier the policy may be, in accuracy.
         delta: the chance that a certified policy is worse than that.
-        strict: by a bound that holds at any number of queries.
+        strict: by a bound that holds at any number of queries, as it is for graded answers anyway.
         harm_only: exactly, by the queries that the policy answers worse alone; those that it
             answers better count nothing.
     """
@@ -99,7 +99,13 @@ def _pair(runs: Runs, strong: str) -> Iterator[Policy]:
     """The cheap tier's signal against each quantile of it, the strictest first."""
     cheap = next(tier for tier in runs.tiers if tier != strong)
     signal = next(iter(runs.signals))
-    for threshold in thresholds_of(runs.signals[signal][:, runs.column(cheap)]).tolist():
+    thresholds = thresholds_of(runs.signals[signal][:, runs.column(cheap)])
+    if not thresholds.size:
+        raise ConfigError(
+            f"the tier {cheap!r} has no score of the signal {signal!r} that is a finite number, so "
+            'there is no threshold to prove; record it, or leave it out: --signals ""'
+        )
+    for threshold in thresholds.tolist():
         yield ladder_policy(runs, (cheap, strong), {cheap: (signal, threshold)})
 
 
@@ -128,7 +134,7 @@ def _method(test: Runs, promise: Promise) -> Method:
         return "betting"
     if promise.harm_only:
         return "harm"
-    return "tango" if np.isin(test.correct, (0.0, 1.0)).all() else "t"
+    return "tango" if np.isin(test.correct, (0.0, 1.0)).all() else "betting"
 
 
 def _mean(runs: Runs, values: Any) -> float:

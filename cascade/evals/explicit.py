@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from cascade.errors import ConfigError
-from cascade.evals.runs import Runs
+from cascade.evals.runs import Bools, Runs
 from cascade.policy import HINGES, AnswerModel, Feature, NextTier, Policy, StateModel
 from cascade.routing import Plan, Rung
 from cascade.validation import Check, Validator
 
-__all__ = ["ladder_policy", "plan_policy", "read_thresholds", "thresholds_in"]
+__all__ = ["ByPlan", "ladder_policy", "plan_policy", "read_thresholds", "thresholds_in"]
 
 _ACCEPTED: Final = "accepted"
 """The signal that stands for all thresholds of a rung."""
@@ -62,7 +62,8 @@ def ladder_policy(
 ) -> Policy:
     """Accept a rung's answer if its signal is at the threshold and its schema is right.
 
-    The last rung's answer is accepted as it is. A missing signal escalates.
+    The last rung's answer is accepted as it is: it is what the others fall back on. A missing
+    signal escalates.
 
     Args:
         runs: for the mean costs.
@@ -97,15 +98,13 @@ def ladder_policy(
 
 
 def thresholds_in(plan: Plan) -> dict[str, dict[str, float]]:
-    """The thresholds that decide on each rung of a plan but the last: by tier, by validator.
+    """The thresholds that decide on each rung of a plan: by tier, by validator.
 
     Raises:
         ConfigError: a rung has a validator that is made of others with thresholds; what it says of
             an answer cannot be told from their scores.
     """
-    return {
-        rung.tier.name: {one.name: at for one, at in _thresholds(rung)} for rung in plan.rungs[:-1]
-    }
+    return {rung.tier.name: {one.name: at for one, at in _thresholds(rung)} for rung in plan.rungs}
 
 
 def _thresholds(rung: Rung) -> Iterator[tuple[Check, float]]:
@@ -125,26 +124,41 @@ def _has_threshold(validator: Validator) -> bool:
     return any(getattr(part, "threshold", None) is not None for part in validator.walk())
 
 
-def plan_policy(plan: Plan, runs: Runs) -> tuple[Policy, Runs]:
-    """The ladder of a plan with its validators' thresholds, and the runs that it decides by.
+class ByPlan(NamedTuple):
+    """How recorded runs go through a plan.
+
+    Attributes:
+        policy: the plan's ladder.
+        runs: the runs, with what the policy decides by.
+        refused: the answers that the plan does not accept, a column a tier.
+    """
+
+    policy: Policy
+    runs: Runs
+    refused: Bools
+
+
+def plan_policy(plan: Plan, runs: Runs) -> ByPlan:
+    """The ladder of a plan with its validators' thresholds.
 
     An answer is accepted when the score of every validator that has a threshold is at it, and the
-    others passed (`schema_ok`). A missing score is no pass.
+    others passed (`schema_ok`). A missing score is no pass. That holds on the last rung too: what
+    it refuses is not accepted by anybody, and the call ends in `CascadeExhausted`.
 
     Raises:
         ConfigError: as `thresholds_in`; or the runs are of another model, or hold scores of another
             version of a validator.
     """
     _check_recorded(plan, runs)
-    accepted = np.ones(runs.correct.shape)
+    accepted = runs.schema_ok != 0  # NaN: no hard validator looked
     for tier, thresholds in thresholds_in(plan).items():
         column = runs.column(tier)
         for signal, least in thresholds.items():
-            accepted[:, column] *= runs.signals[signal][:, column] >= least
+            accepted[:, column] &= runs.signals[signal][:, column] >= least
     ladder = list(plan.tier_names)
     thresholds_of = dict.fromkeys(ladder[:-1], (_ACCEPTED, 1.0))
-    decided = replace(runs, signals={_ACCEPTED: accepted})
-    return ladder_policy(decided, ladder, thresholds_of), decided
+    decided = replace(runs, signals={_ACCEPTED: accepted.astype(np.float64)})
+    return ByPlan(ladder_policy(decided, ladder, thresholds_of), decided, ~accepted)
 
 
 def _check_recorded(plan: Plan, runs: Runs) -> None:
@@ -155,7 +169,7 @@ def _check_recorded(plan: Plan, runs: Runs) -> None:
                 f"the runs were recorded with {recorded!r} as the tier {name!r}, and it is "
                 f"{model!r} in this cascade; record them again with `cascade eval`"
             )
-    for rung in plan.rungs[:-1]:
+    for rung in plan.rungs:
         for validator, _ in _thresholds(rung):
             version = runs.versions.get(validator.name, validator.version)
             if version != validator.version:

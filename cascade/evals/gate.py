@@ -8,7 +8,7 @@ between is INCONCLUSIVE and says how many more cases would settle it; nothing pa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -19,6 +19,7 @@ from cascade.evals.arms import Entry, Pairs, case_name
 from cascade.evals.runs import Floats
 from cascade.evals.statistics import (
     NonInferiority,
+    betting,
     bootstrap_means,
     bootstrap_non_inferiority,
     holm,
@@ -30,22 +31,35 @@ from cascade.evals.statistics import (
 )
 
 __all__ = [
+    "Columns",
     "Comparison",
     "Finding",
     "Method",
     "Report",
     "Settings",
     "Verdict",
+    "columns_of",
     "compare",
+    "finding_of",
     "gate",
+    "method_for",
     "non_inferiority",
+    "verdict_of",
+    "worse_by",
+    "worse_p",
 ]
 
 Verdict: TypeAlias = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-Method: TypeAlias = Literal["auto", "tango", "t", "bootstrap"]
+Method: TypeAlias = Literal["auto", "tango", "betting", "t", "bootstrap"]
 Finding: TypeAlias = Literal["not worse", "worse", "open", "too few cases"]
 
 POWER: Final = 0.8
+LEAST: Final = 20
+"""The clusters below which only betting decides anything; for t and bootstrap the cases too.
+
+What they go by, the spread between clusters, is itself hardly known from fewer: "few" begins
+somewhere between 20 and 50 (Cameron and Miller, Journal of Human Resources 50 (2015) 317).
+"""
 MISSING: Final = 0.05
 """The share of cases without a graded answer of the candidate's from which nothing is concluded."""
 
@@ -61,8 +75,9 @@ class Settings:
         slices: slices that have to be proven like the whole; "all" is every one. A slice that is
             not named fails the gate where it is shown to be worse, and leaves it open only if it
             has the cases to be proven.
-        method: "auto": Tango's test for right and wrong answers; for graded ones the paired t
-            test, with clusters the bootstrap of whole clusters.
+        method: "auto": Tango's test for right and wrong answers; for graded ones the betting bound,
+            which holds at any number of cases or clusters. "t" and "bootstrap" do not where a few
+            cases lose much.
         seed: of the bootstraps.
     """
 
@@ -89,7 +104,9 @@ class Comparison:
         gains, losses: cases the candidate answered better, and worse.
         spread: the mean squared difference: the share of discordant cases, if grades are 0 and 1.
         baseline, candidate: mean grades.
-        test: of non-inferiority. None: there are too few cases or clusters for any.
+        clusters: how many. None: every case stands for itself.
+        test: of non-inferiority. None: there are too few cases or clusters for any, or, for t and
+            bootstrap, differences without any spread.
         upper: the upper confidence bound of the difference. None: as with `test`.
         worse_p: the p-value of "as good"; of slices adjusted by Holm.
         required: whether it has to be proven for a pass.
@@ -104,6 +121,7 @@ class Comparison:
     spread: float
     baseline: float
     candidate: float
+    clusters: int | None
     test: NonInferiority | None
     upper: float | None
     worse_p: float
@@ -185,20 +203,15 @@ def gate(pairs: Pairs, settings: Settings) -> Report:
     Raises:
         ConfigError: a slice is named that there is not.
     """
-    differences = pairs.differences
-    overall, slices = compare(pairs, differences, settings)
+    overall, slices = compare(pairs, settings)
     cost = _cost(pairs, settings)
     reasons = [
         *(reason for one in (overall, *slices) if (reason := _of_quality(one, settings))),
         *_of_cost(cost, settings),
-        *_of_missing(pairs),
+        *_of_missing(pairs, slices),
     ]
-    findings = {reason.finding for reason in reasons}
-    verdict: Verdict = (
-        "FAIL" if "worse" in findings else "INCONCLUSIVE" if "open" in findings else "PASS"
-    )
     return Report(
-        verdict=verdict,
+        verdict=verdict_of(reason.finding for reason in reasons),
         reasons=tuple(sorted(reasons, key=_decides) or [_proven(overall, settings)]),
         settings=settings,
         pairs=pairs,
@@ -210,32 +223,38 @@ def gate(pairs: Pairs, settings: Settings) -> Report:
     )
 
 
-def compare(
-    pairs: Pairs, differences: Floats, settings: Settings
-) -> tuple[Comparison, tuple[Comparison, ...]]:
-    """The whole and every slice, by these differences.
+def verdict_of(findings: Iterable[Finding]) -> Verdict:
+    """What findings come to."""
+    found = frozenset(findings)
+    return "FAIL" if "worse" in found else "INCONCLUSIVE" if "open" in found else "PASS"
+
+
+def compare(pairs: Pairs, settings: Settings) -> tuple[Comparison, tuple[Comparison, ...]]:
+    """The whole and every slice.
 
     Raises:
         ConfigError: a slice is named that there is not.
     """
     by_slice = pairs.slices()
-    if unknown := [name for name in settings.slices if name not in (*by_slice, "all")]:
+    known = dict.fromkeys((*by_slice, *pairs.ungraded))
+    if unknown := [name for name in settings.slices if name not in (*known, "all")]:
         raise ConfigError(
-            f"the runs have no slice {', '.join(unknown)}; they have "
-            f"{', '.join(by_slice) or 'none'}"
+            f"the runs have no slice {', '.join(unknown)}; they have {', '.join(known) or 'none'}"
         )
-    columns = Columns(
-        differences, pairs.column("correct", candidate=False), pairs.clusters, pairs.weights
-    )
+    columns = columns_of(pairs)
     overall = _settled(_compared("", columns, settings), settings, True)
-    found = [_compared(name, columns.take(places), settings) for name, places in by_slice.items()]
+    found = [
+        _compared(name, columns.take(places), settings, tests=len(by_slice))
+        for name, places in by_slice.items()
+    ]
     adjusted = holm([one.worse_p for one in found]) if found else ()
     slices: list[Comparison] = []
     for one, worse_p in zip(found, adjusted, strict=True):
         named = one.name in settings.slices or "all" in settings.slices
         spread = max(one.spread, overall.spread)
         needed = queries_needed(spread, settings.within, settings.alpha, power=POWER)
-        has_power = needed is not None and one.n >= needed
+        cases = one.n + pairs.ungraded.get(one.name, 0)  # what failed proves no want of cases
+        has_power = needed is not None and cases >= needed
         slices.append(_settled(replace(one, worse_p=float(worse_p)), settings, named or has_power))
     return overall, tuple(slices)
 
@@ -262,13 +281,24 @@ class Columns(NamedTuple):
         return self._replace(differences=-self.differences)
 
     @property
+    def are_equal(self) -> bool:
+        """Whether every case stands for itself and counts the same."""
+        return self.clusters is None and self.weights is None
+
+    @property
     def is_binary(self) -> bool:
         """Whether the grades are right and wrong, and nothing between."""
         return bool(np.isin(self.differences, (-1.0, 0.0, 1.0)).all())
 
 
-def _compared(name: str, columns: Columns, settings: Settings) -> Comparison:
-    d, baseline, _, weights = columns
+def columns_of(pairs: Pairs) -> Columns:
+    """What is tested on the whole."""
+    baseline = pairs.column("correct", candidate=False)
+    return Columns(pairs.differences, baseline, pairs.clusters, pairs.weights)
+
+
+def _compared(name: str, columns: Columns, settings: Settings, tests: int = 1) -> Comparison:
+    d, baseline, clusters, weights = columns
     mean = float(np.average(baseline, weights=weights))
     reverse = non_inferiority(columns.reversed(), settings)
     return Comparison(
@@ -279,56 +309,104 @@ def _compared(name: str, columns: Columns, settings: Settings) -> Comparison:
         spread=float(np.average(d * d, weights=weights)),
         baseline=mean,
         candidate=mean + float(np.average(d, weights=weights)),
+        clusters=None if clusters is None else len(set(clusters)),
         test=non_inferiority(columns, settings),
         upper=None if reverse is None else -reverse.lower,
-        worse_p=_worse_p(columns, settings),
+        worse_p=worse_p(columns, settings, tests),
     )
 
 
+def method_for(columns: Columns, settings: Settings) -> Method | None:
+    """The test that fits the grades. None: there are too few cases or clusters for it.
+
+    Raises:
+        ConfigError: a method was chosen that these grades do not allow.
+    """
+    method = settings.method
+    if method == "auto":
+        method = "tango" if columns.is_binary else "betting"
+    if method == "tango" and not columns.is_binary:
+        raise ConfigError("grades between 0 and 1 are no case for tango; use betting")
+    units = len(columns.differences if columns.clusters is None else set(columns.clusters))
+    exact = method == "betting" or (method == "tango" and columns.are_equal)
+    return None if units < (2 if exact else LEAST) else method
+
+
 def non_inferiority(
-    columns: Columns, settings: Settings, within: float | None = None
+    columns: Columns,
+    settings: Settings,
+    within: float | None = None,
+    alpha: float | None = None,
 ) -> NonInferiority | None:
-    """The test of non-inferiority that fits the grades. None: there are too few cases for one.
+    """The test of non-inferiority that fits the grades. None: as of `Comparison.test`.
 
     Args:
         within: the margin. None: that of the settings.
+        alpha: the level. None: that of the settings.
 
     Raises:
         ConfigError: a method was chosen that these grades do not allow.
     """
     d, _, clusters, weights = columns
-    if (len(d) if clusters is None else len(set(clusters))) < 2:
-        return None
     eps = settings.within if within is None else within
-    method = settings.method
-    if method == "auto":
-        method = "tango" if columns.is_binary else "t" if clusters is None else "bootstrap"
-    if method == "tango" and not columns.is_binary:
-        raise ConfigError("grades between 0 and 1 are no case for tango; use t or bootstrap")
-    if method == "tango":
-        return tango(d, eps, settings.alpha, clusters, weights)
-    if method == "t":
-        return mean_non_inferiority(d, eps, settings.alpha, clusters, weights)
-    return bootstrap_non_inferiority(d, eps, settings.alpha, clusters, weights, seed=settings.seed)
+    level = settings.alpha if alpha is None else alpha
+    match method_for(columns, settings):
+        case None:
+            return None
+        case "tango":
+            return tango(d, eps, level, clusters, weights)
+        case "betting":
+            return betting(d, eps, level, clusters, weights)
+        case "t":
+            test = mean_non_inferiority(d, eps, level, clusters, weights)
+        case _:
+            test = bootstrap_non_inferiority(d, eps, level, clusters, weights, seed=settings.seed)
+    return test if math.isfinite(test.lower) else None
 
 
-def _worse_p(columns: Columns, settings: Settings) -> float:
-    """How likely such losses are if the candidate were as good: exact where cases are equal."""
-    d, _, clusters, weights = columns
-    if columns.is_binary and clusters is None and weights is None:
+def worse_by(columns: Columns, settings: Settings) -> Settings | None:
+    """The settings of the test of "worse". None: the exact one of McNemar.
+
+    Right and wrong answers in clusters or with weights are bet on, as Tango's test is no exact one
+    without a margin: it calls two losses and no gain proof at 0.1.
+    """
+    if columns.is_binary and settings.method in ("auto", "tango"):
+        return None if columns.are_equal else replace(settings, method="betting")
+    return settings
+
+
+def worse_p(columns: Columns, settings: Settings, tests: int = 1) -> float:
+    """How likely such losses are if the candidate were as good.
+
+    Args:
+        tests: how many such p-values Holm's method will adjust. A bet stops at the level that it
+            aims at, and the smallest p-value of so many has to get below alpha / tests.
+    """
+    by, d = worse_by(columns, settings), columns.differences
+    if by is None:
         return mcnemar(int((d > 0).sum()), int((d < 0).sum()), alternative="worse")
-    test = non_inferiority(columns.reversed(), settings, within=0.0)
+    test = non_inferiority(columns.reversed(), by, 0.0, settings.alpha / tests)
     return 1.0 if test is None else test.p_value
 
 
+def finding_of(not_worse: bool, worse: float, required: bool, settings: Settings) -> Finding:
+    """What a comparison comes to.
+
+    Args:
+        not_worse: whether that is shown.
+        worse: the p-value of "as good".
+        required: whether it has to be proven for a pass.
+    """
+    if not_worse:
+        return "not worse"
+    if worse <= settings.alpha:
+        return "worse"
+    return "open" if required else "too few cases"
+
+
 def _settled(one: Comparison, settings: Settings, required: bool) -> Comparison:
-    """What a comparison comes to."""
-    if one.test is not None and one.test.passed:
-        finding: Finding = "not worse"
-    elif one.worse_p <= settings.alpha:
-        finding = "worse"
-    else:
-        finding = "open" if required else "too few cases"
+    not_worse = one.test is not None and one.test.passed
+    finding = finding_of(not_worse, one.worse_p, required, settings)
     needed = None if finding in ("not worse", "worse") else _cases_needed(one, settings)
     return replace(one, required=required, finding=finding, cases_needed=needed)
 
@@ -371,6 +449,9 @@ def _of_quality(one: Comparison, settings: Settings) -> Reason | None:
             else f"it needs about {one.cases_needed:,} more"
         )
         told = f"not shown to be within {settings.within:.2%} on {one.n:,} cases"
+        if one.clusters is not None:
+            few = f", and a test takes {LEAST}" if one.test is None and one.clusters < LEAST else ""
+            told += f" in {one.clusters:,} clusters{few}"
         return Reason(where, "open", f"{told}; {more}")
     return None
 
@@ -398,13 +479,20 @@ def _of_cost(cost: CostChange, settings: Settings) -> Iterator[Reason]:
         yield Reason("cost", "open", f"{told}, but it may be up to {high - 1:+.1%}")
 
 
-def _of_missing(pairs: Pairs) -> Iterator[Reason]:
+def _of_missing(pairs: Pairs, slices: Sequence[Comparison]) -> Iterator[Reason]:
     # What the candidate failed on may be just what it would have answered wrongly.
     missing = sum(count for what, count in pairs.unpaired.items() if not what.startswith("only"))
     cases = len(pairs) + missing
     if missing > MISSING * cases:
         told = f"{missing:,} of {cases:,} have no graded answer of the candidate's; run them again"
         yield Reason("cases", "open", told)
+    compared = {one.name: one for one in slices}
+    for name, count in sorted(pairs.ungraded.items()):
+        one = compared.get(name)  # None: nothing is left of it
+        cases = count if one is None else one.n + count
+        if one is None or (one.required and count > MISSING * cases):
+            told = f"{count:,} of {cases:,} have no graded answer of the candidate's"
+            yield Reason(f"cases of slice {name}", "open", f"{told}; run them again")
 
 
 def _cost(pairs: Pairs, settings: Settings) -> CostChange:

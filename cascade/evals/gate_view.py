@@ -20,7 +20,7 @@ _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udff
 
 def text(report: Report) -> str:
     """For a terminal. Cases appear by their ids; no content."""
-    rows = [_HEADER, *(_cells(one) for one in (report.overall, *report.slices))]
+    rows = [_HEADER, *_rows(report)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     lines = [f"{report.verdict}: {_title(report)}", *(f"  {why}" for why in report.reasons), ""]
     lines += [
@@ -41,6 +41,17 @@ def _title(report: Report) -> str:
         f"{candidate} against {baseline}, within {settings.within:.2%} at "
         f"{settings.confidence:.0%} confidence{method}"
     )
+
+
+def _rows(report: Report) -> Iterator[tuple[str, ...]]:
+    """The cells of the whole, of every slice, and of every slice of which nothing is left."""
+    compared = (report.overall, *report.slices)
+    yield from (_cells(one) for one in compared)
+    there = {one.name for one in compared}
+    for name, count in sorted(report.pairs.ungraded.items()):
+        if name not in there:
+            cells = (f"slice {name}", "0", "-", "-", "-", "-", "0", "0")
+            yield *cells, f"open: {count:,} without a graded answer"
 
 
 def _cells(one: Comparison) -> tuple[str, ...]:
@@ -112,10 +123,7 @@ def markdown(report: Report) -> str:
     lines += [f"- {_plain(str(why))}" for why in report.reasons]
     lines += ["", "| | cases | baseline | candidate | change | interval | better | worse | |"]
     lines += ["|---|--:|--:|--:|--:|--:|--:|--:|---|"]
-    lines += [
-        "| " + " | ".join(_plain(cell) for cell in _cells(one)) + " |"
-        for one in (report.overall, *report.slices)
-    ]
+    lines += ["| " + " | ".join(_plain(cell) for cell in cells) + " |" for cells in _rows(report)]
     lines += ["", *(f"- {name}: {told}" for name, told in _deltas(report))]
     lines += [f"- {count} cases {_plain(what)}" for what, count in report.pairs.unpaired.items()]
     for what, ids in (("worse", report.losses), ("better", report.gains)):
@@ -150,8 +158,9 @@ def junit(report: Report) -> str:
             suite, "testcase", classname="cascade.gate", name=_clean(_cells(one)[0])
         )
         _note(case, one)
+    told = {_cells(one)[0] for one in compared}
     for reason in report.reasons:
-        if reason.where in ("cost", "cases"):
+        if reason.where not in told:
             case = ElementTree.SubElement(
                 suite, "testcase", classname="cascade.gate", name=reason.where
             )
@@ -211,6 +220,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         ),
         "escalation": dict(zip(("baseline", "candidate"), report.escalation, strict=True)),
         "unpaired": dict(report.pairs.unpaired),
+        "ungraded_by_slice": dict(report.pairs.ungraded),
         "answered_worse": report.losses,
         "answered_better": report.gains,
     }
@@ -226,6 +236,7 @@ def _comparison(one: Comparison) -> dict[str, Any]:
         "finding": one.finding,
         "required": one.required,
         "n": one.n,
+        "clusters": one.clusters,
         "effective_n": None if test is None else test.n,
         "better": one.gains,
         "worse": one.losses,

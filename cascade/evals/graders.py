@@ -129,8 +129,8 @@ def _natural(case: Case) -> str:
         return "json"
     if expected is UNSET:
         raise ConfigError(
-            f"case {case.id!r} (line {case.line}) expects nothing; give it `expected`, or a "
-            "grader that needs none, such as judge:TIER"
+            f"case {case.id!r} (line {case.line}) expects nothing; give it `expected`, which may "
+            "not be null, or a grader that needs none, such as judge:TIER"
         )
     raise ConfigError(
         f"case {case.id!r} (line {case.line}) expects a list; say with `grader` whether that is "

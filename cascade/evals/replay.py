@@ -35,9 +35,9 @@ class Outcomes:
     """What a policy did with each query.
 
     Attributes:
-        correct: how right the returned answer is, 0 to 1.
+        correct: how right the accepted answer is, 0 to 1; 0 where none was accepted.
         cost_usd: of every tier asked, in USD.
-        tier: the column of the tier whose answer was returned; -1 where there was none in time.
+        tier: the column of the tier whose answer was accepted; -1 where none was.
         asked: which tiers were asked, a column a tier.
         latency_s: of all tiers asked, one after the other; NaN where a recording lacks it.
     """
@@ -121,7 +121,12 @@ class Known:
 
 
 def replay(
-    policy: Policy, runs: Runs, budget_s: float | None = None, *, known: Known | None = None
+    policy: Policy,
+    runs: Runs,
+    budget_s: float | None = None,
+    *,
+    refused: Bools | None = None,
+    known: Known | None = None,
 ) -> Outcomes:
     """Every query through the policy.
 
@@ -129,8 +134,10 @@ def replay(
         policy: what decides.
         runs: the recorded runs.
         budget_s: the seconds that a query may take, by the recorded latencies. A tier that is
-            still at work then is cut off: it is paid, and the best answer before it is returned;
-            there is none, and the query counts as wrong, where it was the first. None: no limit.
+            still at work then is cut off: it is paid, and no answer is accepted, as in a cascade,
+            so the query counts as wrong. None: no limit.
+        refused: the answers that are not accepted even where the policy ends with them, a column a
+            tier; such a query counts as wrong. None: those that failed a hard validator.
         known: what other policies over the same runs have worked out. None: nothing.
 
     Raises:
@@ -140,7 +147,9 @@ def replay(
     check_fits(policy, runs)
     if budget_s is not None and np.isnan(runs.latency_s).any():
         raise ConfigError("a budget needs the latency of every run; some lack latency_ms")
-    return _Replay(policy, runs, np.inf if budget_s is None else budget_s, known or Known()).run()
+    limit_s = np.inf if budget_s is None else budget_s
+    never = runs.schema_ok == 0 if refused is None else refused
+    return _Replay(policy, runs, limit_s, never, known or Known()).run()
 
 
 def single(runs: Runs, tier: str) -> Outcomes:
@@ -160,8 +169,11 @@ def single(runs: Runs, tier: str) -> Outcomes:
 class _Replay:
     """One policy over one set of runs."""
 
-    def __init__(self, policy: Policy, runs: Runs, budget_s: float, known: Known) -> None:
+    def __init__(
+        self, policy: Policy, runs: Runs, budget_s: float, refused: Bools, known: Known
+    ) -> None:
         self.budget_s = budget_s
+        self.refused = refused
         self.known = known
         self.chances = known.chances(policy, runs)
         self.elapsed_s = np.zeros(len(runs))
@@ -180,6 +192,8 @@ class _Replay:
             for tier, going in self._step(asked, rows).items():
                 waiting.append(((*asked, tier), self._asked(tier, going)))
         answered = self.tier >= 0
+        answered[answered] = ~self.refused[answered, self.tier[answered]]
+        self.tier[~answered] = -1
         correct = np.zeros(len(self.runs))
         correct[answered] = self.runs.correct[answered, self.tier[answered]]
         spent = np.where(self.asked, self.runs.cost_usd, 0.0).sum(axis=1)
@@ -232,7 +246,7 @@ class _Replay:
             choice = np.where(worth > highest, i, choice)
             highest = np.maximum(worth, highest)
         columns = np.array([self.runs.column(tier) for tier in state.answers])
-        self.tier[rows] = columns[best]  # of those that go on, until the next answer is there
+        self.tier[rows] = np.where(choice < 0, columns[best], -1)
         going = {tier: rows[choice == i] for i, tier in enumerate(state.next)}
         return {tier: left for tier, left in going.items() if len(left)}
 

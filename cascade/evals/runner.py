@@ -134,8 +134,10 @@ async def record_runs(
         advance: called when a row is ready.
 
     Raises:
-        ConfigError: a case cannot be graded as it says, or the configuration cannot work.
+        ConfigError: a case cannot be graded as it says, two cases would have a sample of one id, or
+            the configuration cannot work.
     """
+    _check_ids(cases, what.samples)
     graders = [grader_of(case, what.grading) for case in cases]  # before anything is paid for
     worker = _Worker(what, Tally(), advance)
     jobs = _jobs(cases, graders, what.samples)
@@ -152,6 +154,24 @@ async def record_runs(
     except BaseExceptionGroup as group:
         raise _first(group) from None
     return [row for _, made in sorted(rows.items()) for row in made], worker.tally
+
+
+def _check_ids(cases: Sequence[Case], samples: int) -> None:
+    """Raises ConfigError where a case has the id that a sample of another one gets."""
+    by_id = {case.id: case for case in cases}
+    for case in cases:
+        for sample in range(1, samples):
+            if (other := by_id.get(_sample_id(case, sample))) is not None:
+                raise ConfigError(
+                    f"case {other.id!r} (line {other.line}) has the id of sample {sample + 1} of "
+                    f"case {case.id!r} (line {case.line}); give it another id, or leave out "
+                    "--samples"
+                )
+
+
+def _sample_id(case: Case, sample: int) -> str:
+    """The id of a case's row: its own for the first sample."""
+    return f"{case.id}#{sample + 1}" if sample else case.id
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -256,12 +276,17 @@ class _Worker:
         value = answer.value if attempt.value is UNSET else attempt.value
         # Billed to nobody: what a judge costs is no cost of the tier's.
         apart = Context(context.tier, case.request)
-        with scope(of):
-            correct = await grader(case, Reply(answer, value, apart))
-        for call in of.calls:
-            cost = _cost(call) or _ZERO
-            self.tally.grading_usd = add_exactly((self.tally.grading_usd, cost)) or _ZERO
-        self.tally.add(of)
+        try:
+            with scope(of):
+                correct = await grader(case, Reply(answer, value, apart))
+        except Ungraded:
+            await of.forget()  # a judge's reply without a verdict: kept, it would never get one
+            raise
+        finally:
+            for call in of.calls:
+                cost = _cost(call) or _ZERO
+                self.tally.grading_usd = add_exactly((self.tally.grading_usd, cost)) or _ZERO
+            self.tally.add(of)
         return {"outcome": "answered", "correct": correct}
 
     def _scope(self, sample: int) -> Scope:
@@ -299,7 +324,7 @@ async def _ask(
 
 def _labels(case: Case, sample: int, samples: int, tier: str) -> Row:
     """What a row says of its case. Samples of one case are a cluster: they share its luck."""
-    row: Row = {**case.labels, "qid": f"{case.id}#{sample + 1}" if sample else case.id}
+    row: Row = {**case.labels, "qid": _sample_id(case, sample)}
     row["model"] = tier
     if case.slices:
         row["slice"] = "|".join(case.slices)

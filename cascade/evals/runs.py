@@ -4,7 +4,7 @@ One JSON object a line (JSON Lines, gzipped or not), one line a (query, tier). R
 
     model         the tier's name ("tier" is understood too)
     qid           the query's id
-    correct       0 to 1, true or false: how right the answer is
+    correct       0 to 1, true or false: how right the answer is; 0 is read where schema_ok is 0
     cost_usd      what asking the tier cost, its validators included
 
 and, where they are known:
@@ -17,10 +17,11 @@ and, where they are known:
     schema_ok                0 or 1, false or true: whether the hard validators passed
     tok_in, tok_out          tokens
     latency_ms               milliseconds
-    cluster                  queries that belong together, as in one conversation
+    cluster                  queries that belong together, as in one conversation; null is none
     weight                   how much the query counts; 1 where it is left out
 
-A line with "outcome": "failed" holds no answer; it is left out. Other fields are kept for people.
+A line with "outcome": "failed" holds no answer, and one of weight 0 counts for nothing: they are
+left out. Other fields are kept for people.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -44,7 +46,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import from_json
 
-__all__ = ["Bools", "Floats", "Ints", "Row", "Runs", "read_rows", "read_runs"]
+from cascade.evals.statistics.arrays import cluster_codes
+
+__all__ = [
+    "Bools",
+    "Floats",
+    "Ints",
+    "Row",
+    "Runs",
+    "json_object",
+    "numbered_lines",
+    "read_rows",
+    "read_runs",
+]
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -90,7 +104,8 @@ class Runs:
         latency_s: seconds; NaN is not known.
         weights: of each query.
         slice_by: the field that named the slices. None: there are none.
-        clusters: a number for each cluster. None: every query stands for itself.
+        clusters: a number for each cluster; a query without one has a number of its own. None:
+            every query stands for itself.
         dropped: queries that a chosen tier has not run, and so are not here.
         duplicates: lines that a later line of the same query and tier replaced.
         models: what model each tier was, as far as the lines say.
@@ -189,7 +204,7 @@ def read_runs(
     """
     rows = [row for path in paths for row in read_rows(path, where or {}, slice_by)]
     if not rows:
-        raise ConfigError("the files hold no run that passes the filters")
+        raise ConfigError("the files hold no run that passes the filters and has a weight above 0")
     chosen = _chosen_tiers(rows, tiers)
     by_query: dict[Key, dict[str, Row]] = {}
     duplicates = 0
@@ -239,16 +254,26 @@ def read_rows(
     Raises:
         ConfigError: the file cannot be read, or a line is no run; the message names the line.
     """
+    for number, line in numbered_lines(path):
+        row = _row(line, where, slice_by, f"{path}, line {number}")
+        if row is not None:
+            yield row
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, gzipped or not, that are not blank, and their numbers from 1.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
     try:
         with path.open("rb") as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rb") if zipped else path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    row = _row(line, where, slice_by, f"{path}, line {number}")
-                    if row is not None:
-                        yield row
-    except (OSError, EOFError) as error:
+                    yield number, line
+    except (OSError, EOFError, zlib.error) as error:  # the last two: a gzip cut off, or corrupt
         raise ConfigError(f"the runs {path} cannot be read: {error}") from error
 
 
@@ -256,39 +281,56 @@ def _row(
     line: bytes, where: Mapping[str, Sequence[str]], slice_by: str | None, place: str
 ) -> Row | None:
     try:
-        given = _object(line)
+        given = json_object(line)
         if where and any(str(given.get(f)) not in allowed for f, allowed in where.items()):
             return None
-        if given.get("outcome") == "failed":  # the tier gave no answer that could be graded
+        weight = _amount(given.get("weight", 1))
+        if weight == 0 or given.get("outcome") == "failed":  # no answer that could be graded
             return None
+        schema_ok = _number(given.get("schema_ok"))
+        correct = _share(given["correct"])
         return Row(
             key=(str(given.get("dataset", "")), str(given.get("task", "")), str(given["qid"])),
             tier=str(given["model"] if "model" in given else given["tier"]),
-            correct=_share(given["correct"]),
+            correct=0.0 if schema_ok == 0 else correct,  # a cascade never accepts it
             cost_usd=_amount(given["cost_usd"]),
-            signals={name: _number(value) for name, value in given.get("signals", {}).items()},
+            signals={name: _number(value) for name, value in _named(given, "signals").items()},
             slice=_text(given.get(slice_by or "slice")),
             answer=_text(given.get("answer")),
-            schema_ok=_number(given.get("schema_ok")),
+            schema_ok=schema_ok,
             output_tokens=_number(given.get("tok_out")),
             latency_s=_number(given.get("latency_ms")) / 1000,
             cluster=_text(given.get("cluster")),
-            weight=_amount(given.get("weight", 1)),
+            weight=weight,
             tier_model=_text(given.get("tier_model")),
             cascade=_text(given.get("cascade")),
-            versions={name: str(value) for name, value in given.get("versions", {}).items()},
+            versions={name: str(value) for name, value in _named(given, "versions").items()},
         )
     except KeyError as error:
         raise ConfigError(f"{place} lacks the field {error}") from error
-    except (AttributeError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{place} is no recorded run: {error}") from error
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def json_object(line: bytes) -> dict[str, Any]:
+    """A line's JSON object.
+
+    Raises:
+        TypeError: it holds another kind of value.
+        ValueError: it is no JSON, or nested too deeply.
+    """
     found: Any = from_json(line)
     if not isinstance(found, dict):
         raise TypeError("a line must be a JSON object")
     return cast("dict[str, Any]", found)
+
+
+def _named(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Values by name; none where the field is left out or null."""
+    found = given.get(key)
+    if found is not None and not isinstance(found, dict):
+        raise TypeError(f'{key} is {found!r}; it must be an object such as {{"name": ...}}')
+    return cast("dict[str, Any]", found or {})
 
 
 def _text(value: Any) -> str | None:
@@ -366,7 +408,9 @@ def _arrays(
     answers = np.array([code(text) for text in columns["answer"]], np.int64).reshape(shape)
     texts = tuple(text for text in codes if text is not None)
     first = flat[:: len(tiers)]  # what is said of a query is said in each of its rows
-    clusters = [row.cluster for row in first]
+    # A query without a cluster stands for itself, by its key.
+    named = zip(queries, first, strict=True)
+    clusters = [key if row.cluster is None else row.cluster for key, row in named]
     slices, slice_by = _slices(first, slice_by)
     return Runs(
         tiers=tiers,
@@ -383,8 +427,8 @@ def _arrays(
         latency_s=floats("latency_s"),
         weights=np.array([row.weight for row in first], np.float64),
         clusters=None
-        if all(cluster is None for cluster in clusters)
-        else np.array([code(cluster) for cluster in clusters], np.int64),
+        if all(row.cluster is None for row in first)
+        else cluster_codes(clusters, len(clusters)).astype(np.int64),
     )
 
 

@@ -16,8 +16,8 @@ from cascade.validation import Check
 from tests.cli.conftest import Cli
 
 
-def write_ledger(wrong_from: int, calls: int, share: float = 1.0) -> None:
-    """Calls on the path "live" whose accepted answers are wrong from some call on, all audited."""
+def write_ledger(wrong_from: int, calls: int, share: float = 1.0, path: str = "live") -> None:
+    """Calls on a path whose accepted answers are wrong from some call on, a share audited."""
     ledger = Ledger("sqlite:ledger.db")
     said = iter(range(calls))
 
@@ -33,14 +33,14 @@ def write_ledger(wrong_from: int, calls: int, share: float = 1.0) -> None:
             Tier("small", call=small, price=Price.free()),
             Tier("large", call=large, price=Price.free()),
         ],
-        paths={"live": Path()},
+        paths={path: Path()},
         observers=[ledger],
         audit=Audit(share=share, labels=ledger, seed=1),
     )
 
     async def serve() -> None:
         for _ in range(calls):
-            await made.run("secret question", path="live")
+            await made.run("secret question", path=path)
             assert made.auditor is not None
             await made.auditor.catch_up()
 
@@ -81,6 +81,20 @@ def test_a_share_stands_for_all(cli: Cli) -> None:
     [estimate] = estimates(done.out)
     assert 80 < estimate["count"] < 160
     assert estimate["quality"] == pytest.approx(0.75, abs=0.1)
+
+
+def test_a_path_that_is_rarely_audited_changes_nothing_of_another(cli: Cli) -> None:
+    def live() -> dict[str, Any]:
+        found = estimates(cli("audit", "--ledger", "sqlite:ledger.db", "--json").out)
+        return next(one for one in found if one["path"] == "live")
+
+    write_ledger(wrong_from=100, calls=130)
+    alone = live()
+    write_ledger(wrong_from=400, calls=400, share=0.02, path="rare")
+    assert alone["has_drifted"]
+    assert live() == alone
+    write_ledger(wrong_from=0, calls=10, share=0.4)  # the share of the path itself has changed
+    assert live()["count"] > alone["count"]
 
 
 def test_nothing_audited_is_no_pass(cli: Cli) -> None:

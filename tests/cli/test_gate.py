@@ -116,6 +116,31 @@ def test_what_cannot_be_read_is_no_verdict(
     assert done.err.startswith("cascade: ")
 
 
+def test_a_gate_that_breaks_gives_no_verdict(
+    cli: Cli, baseline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr("cascade.evals.gate.gate", broken)
+    done = cli("gate", baseline, baseline)
+    assert (done.code, done.out) == (4, "")
+    assert "before it came to a verdict: ZeroDivisionError: by nothing" in done.err
+    assert "Traceback" not in done.err
+    monkeypatch.setattr("cascade.evals.gate_noise.noise", broken)
+    assert cli("gate", "--self-check", baseline, baseline).code == 4
+
+
+@pytest.mark.parametrize("field", [{"weight": 0}, {"signals": None}])
+def test_rows_that_count_for_nothing_break_nothing(
+    cli: Cli, baseline: Path, tmp_path: Path, field: dict[str, Any]
+) -> None:
+    candidate = runs(tmp_path / "new.jsonl", range(10))
+    odd = runs(tmp_path / "odd.jsonl", range(0), n=1, tier="new", **field).read_text()
+    candidate.write_text(candidate.read_text() + odd.replace('"q0"', '"q600"'))
+    assert cli("gate", baseline, candidate).code == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -36,7 +36,8 @@ def test_a_policy_on_other_runs(cli: Cli) -> None:
     assert found["n"] == 120
     assert 0.5 < found["quality_vs_strong"] < 1.2
     assert 0 < found["relative_cost"] < 1.2
-    assert sum(one["answered"] for one in found["by_tier"].values()) == pytest.approx(1)
+    answered = sum(one["answered"] for one in found["by_tier"].values())
+    assert 0.95 < answered <= 1  # the rest failed its schema wherever it was asked
     assert set(found["by_slice"]) == {"x", "y"}
     assert set(found["single_tiers"]) == {"small", "medium", "large"}
     told = cli("replay", "others.jsonl", "--policy", "policy.json")
@@ -113,9 +114,12 @@ def test_a_cascade_in_a_file_with_its_thresholds_and_its_budget(cli: Cli) -> Non
     direct = json.loads(
         cli("replay", "runs.jsonl", "--cascade", "support", "--path", "direct", "--json").out
     )
-    small = direct["single_tiers"]["small"]
-    assert direct["accuracy"] == pytest.approx(small["accuracy"])
-    assert direct["quality_vs_strong"] < 1
+    rows = [row for row in lines(150, tasks=("x", "y")) if row["model"] == "small"]
+    accepted = [row for row in rows if row["schema_ok"] and (row["signals"]["sure"] or 0) >= 0.8]
+    assert direct["by_tier"]["small"]["asked"] == pytest.approx(1)
+    assert direct["by_tier"]["small"]["answered"] == pytest.approx(len(accepted) / 150)
+    assert direct["accuracy"] == pytest.approx(sum(row["correct"] for row in accepted) / 150)
+    assert direct["accuracy"] < direct["single_tiers"]["small"]["accuracy"]
     patient = ("--cascade", "support", "--path", "quick", "--budget-s", "60", "--json")
     assert json.loads(cli("replay", "runs.jsonl", *patient).out)["budget_s"] == 0.3
     whole = json.loads(

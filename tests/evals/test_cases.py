@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cascade.errors import ConfigError
 from cascade.evals.cases import read_cases
+from cascade.evals.graders import GraderSettings, grader_of
 from cascade.types import UNSET
 
 
@@ -53,6 +54,17 @@ def test_a_case_in_csv(tmp_path: Path) -> None:
     assert one.request.messages[0]["content"] == "one, two\nthree"
     assert dict(one.request.params) == {"temperature": 0}
     assert (two.expected, two.slices, two.weight) == ("Paris", (), 1.0)
+
+
+def test_null_is_left_out_in_csv_as_in_json(tmp_path: Path) -> None:
+    path = tmp_path / "cases.csv"
+    path.write_text("id,input,expected,weight\na,hello,null,null\n", encoding="utf-8")
+    (case,) = read_cases(path)
+    assert (case.expected, case.weight) == (UNSET, 1.0)
+    (same,) = read_cases(jsonl(tmp_path, {"id": "a", "input": "hello", "expected": None}))
+    assert same.expected is UNSET
+    with pytest.raises(ConfigError, match="expects nothing; give it `expected`"):
+        grader_of(case, GraderSettings())
 
 
 def test_named_slices_are_pairs(tmp_path: Path) -> None:

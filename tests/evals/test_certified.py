@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cascade.errors import ConfigError
@@ -73,7 +74,16 @@ def test_graded_answers_are_compared_by_their_mean(tmp_path: Path) -> None:
     made_up(tmp_path, 300, tiers=PAIR)
     runs = read_runs([tmp_path / "runs.jsonl"])
     graded = replace(runs, correct=runs.correct * 0.9)
-    assert certified(graded, "large", QUICK, LOOSE).evidence["certificate"]["method"] == "t"
+    assert certified(graded, "large", QUICK, LOOSE).evidence["certificate"]["method"] == "betting"
+
+
+def test_a_cheap_tier_whose_signal_is_no_number_is_told(tmp_path: Path) -> None:
+    runs = made_up(tmp_path, 200, tiers=PAIR)
+    sure = runs.signals["sure"].copy()
+    for value in (-np.inf, np.nan):
+        sure[:, runs.column("small")] = value
+        with pytest.raises(ConfigError, match="'small' has no score of the signal 'sure'"):
+            certified(replace(runs, signals={"sure": sure}), "large", QUICK, LOOSE)
 
 
 def test_too_few_queries_and_unknown_tiers_are_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from cascade.cli.gate_html import diagram, html
@@ -22,10 +23,11 @@ from cascade.evals.arms import (
     sampled_arms,
     tier_points,
 )
-from cascade.evals.gate import Report, Settings, gate
+from cascade.evals.gate import Method, Report, Settings, gate
 from cascade.evals.gate_noise import noise
 from cascade.evals.gate_view import as_dict, contents, junit, markdown, text
 from cascade.evals.statistics import mcnemar, reliability, tango
+from cascade.evals.statistics.arrays import cluster_codes
 from cascade.evals.tune import Settings as Tuning
 from cascade.evals.tune import tune
 from tests.evals.recorded import lines, write
@@ -154,20 +156,79 @@ def test_a_slice_is_proven_where_it_has_the_cases_or_is_named() -> None:
         gate(pairs, Settings(slices=("tiny",)))
 
 
-def test_grades_between_take_a_t_test_and_clusters_a_bootstrap() -> None:
+def test_grades_between_are_bet_on() -> None:
     dice = random.Random(1)
     ours = [dice.random() for _ in range(600)]
     theirs = [min(1.0, x + dice.gauss(0.01, 0.02)) for x in ours]
     report = gate(graded(ours, theirs), Settings())
     assert report.overall.test is not None
-    assert (report.verdict, report.overall.test.method) == ("PASS", "t")
-    clustered = gate(graded(ours, theirs, cluster_size=10), Settings())
-    assert clustered.overall.test is not None
-    assert (clustered.verdict, clustered.overall.test.method) == ("PASS", "bootstrap")
-    worse = gate(graded(ours, [max(0.0, x - 0.1) for x in ours], cluster_size=10), Settings())
-    assert worse.verdict == "FAIL"
+    assert (report.verdict, report.overall.test.method) == ("PASS", "betting")
+    for size, verdict in ((3, "PASS"), (10, "INCONCLUSIVE")):  # 60 clusters hide 2 % of bad ones
+        clustered = gate(graded(ours, theirs, cluster_size=size), Settings())
+        assert clustered.overall.test is not None
+        assert (clustered.verdict, clustered.overall.test.method) == (verdict, "betting")
+    for method in ("auto", "betting", "t", "bootstrap"):
+        settings = Settings(method=method)
+        worse = graded(ours, [max(0.0, x - 0.1) for x in ours], cluster_size=10)
+        assert gate(worse, settings).verdict == "FAIL"
+        assert gate(graded(ours, theirs, cluster_size=3), settings).verdict == "PASS"
     with pytest.raises(ConfigError, match="no case for tango"):
         gate(graded(ours, theirs), Settings(method="tango"))
+
+
+@pytest.mark.parametrize("method", ["auto", "betting", "t", "bootstrap"])
+def test_a_few_grades_between_prove_nothing(method: Method) -> None:
+    settings = Settings(method=method)
+    better = gate(graded([0.8, 0.8, 0.8], [0.8, 0.8, 0.81]), settings)
+    assert better.verdict == "INCONCLUSIVE"
+    for theirs in ([0.1, 0.1], [0.1, 0.2]):
+        assert gate(graded([0.8, 0.8], theirs), settings).verdict == "INCONCLUSIVE"
+    # And so little is no proof in a slice either.
+    by = {0: ("tiny",), 1: ("tiny",)}
+    dice = random.Random(1)
+    ours = [0.8] * 602
+    theirs = [0.7, 0.7] + [0.8 + dice.gauss(0.01, 0.01) for _ in range(600)]
+    report = gate(graded(ours, theirs, slices=by), settings)
+    assert [one.finding for one in report.slices] == ["too few cases"]
+    assert report.verdict == "PASS"
+
+
+@pytest.mark.parametrize("method", ["t", "bootstrap"])
+def test_grades_without_any_spread_prove_nothing(method: Method) -> None:
+    for theirs in (0.9, 0.7):
+        report = gate(graded([0.8] * 100, [theirs] * 100), Settings(method=method))
+        assert (report.verdict, report.overall.test) == ("INCONCLUSIVE", None)
+
+
+def test_a_slice_of_grades_between_that_is_worse_fails_the_gate_beside_others() -> None:
+    dice = random.Random(4)
+    by = {i: (f"s{i % 4}",) for i in range(1600)}
+    ours = [dice.random() for _ in range(1600)]
+    theirs = [max(0.0, x - 0.2) if i % 4 == 0 else min(1.0, x + 0.1) for i, x in enumerate(ours)]
+    report = gate(graded(ours, theirs, slices=by), Settings())
+    assert {one.name for one in report.slices if one.finding == "worse"} == {"s0"}
+    assert (report.verdict, report.overall.finding) == ("FAIL", "not worse")
+
+
+def test_few_clusters_prove_nothing_and_are_told() -> None:
+    ours, theirs = [1.0] * 1900, [0.0] + [1.0] * 1899
+    report = gate(graded(ours, theirs, cluster_size=100), Settings())
+    assert (report.verdict, report.overall.test) == ("INCONCLUSIVE", None)
+    assert "in 19 clusters, and a test takes 20" in str(report.reasons[0])
+    bad = gate(graded(ours, [0.0] * 1900, cluster_size=1000), Settings())
+    assert bad.verdict == "INCONCLUSIVE"
+
+
+def test_two_losses_are_no_proof_in_clusters_or_with_weights_either() -> None:
+    ours, theirs = [1.0] * 80, [0.0] * 2 + [1.0] * 78
+    for pairs in (graded(ours, theirs, cluster_size=2), graded(ours, theirs)):
+        assert gate(pairs, Settings()).overall.worse_p > 0.2
+    assert gate(graded(ours, [0.0] * 30 + [1.0] * 50, cluster_size=2), Settings()).verdict == "FAIL"
+
+
+def test_clusters_of_one_pair_each_are_none() -> None:
+    assert graded([1.0] * 9, [1.0] * 9, cluster_size=1).clusters is None
+    assert graded([1.0] * 9, [1.0] * 9, cluster_size=2).clusters is not None
 
 
 def test_clusters_count_as_one_piece_of_luck() -> None:
@@ -205,6 +266,28 @@ def test_what_the_candidate_failed_on_is_not_passed_over() -> None:
         paired(whole, Arm("other", {}))
 
 
+def test_a_slice_that_the_candidate_failed_on_is_not_passed_over() -> None:
+    keys = [("", "", f"q{i}") for i in range(1000)]
+    grades = {
+        key: Entry(1.0, 0.01, slices=("hard" if i < 40 else "easy",)) for i, key in enumerate(keys)
+    }
+    whole = Arm("old", grades)
+    part = Arm("new", {key: grades[key] for key in keys[40:]}, frozenset(keys[:40]))
+    for settings in (Settings(), Settings(slices=("hard",))):
+        report = gate(paired(whole, part), settings)
+        assert (report.verdict, report.overall.finding) == ("INCONCLUSIVE", "not worse")
+        assert "cases of slice hard: 40 of 40 have no graded answer" in str(report.reasons[0])
+        assert "slice hard  0 " in text(report)
+        assert "| slice hard | 0 |" in markdown(report)
+        assert as_dict(report)["ungraded_by_slice"] == {"hard": 40}
+        assert 'name="cases of slice hard"' in junit(report)
+    # A slice that would have the cases is held to the rule of the whole: one of 20 may fail.
+    for failed, verdict in ((40, "PASS"), (60, "INCONCLUSIVE")):
+        slices = {key: Entry(1.0, 0.01, slices=("all",)) for key in keys}
+        other = {key: Entry(1.0, 0.01) for key in keys[failed:]}
+        assert gate(paired(Arm("old", slices), Arm("new", other)), Settings()).verdict == verdict
+
+
 # --- files
 
 
@@ -234,7 +317,7 @@ def test_an_arm_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_arm(tmp_path / "gone.jsonl")
     write(path, [{"model": "small"}])
-    with pytest.raises(ConfigError, match="line 1 is no recorded run"):
+    with pytest.raises(ConfigError, match="line 1 lacks the field 'qid'"):
         read_arm(path)
 
 
@@ -269,6 +352,32 @@ def test_noise_of_two_runs_of_one_thing() -> None:
     assert noise(graded(ours, theirs), Settings(), repeats=100) == found
     still = noise(graded(ours, ours), Settings(), repeats=5)
     assert (still.discordant, still.shares["PASS"]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("cluster_size", [0, 1, 3])
+@pytest.mark.parametrize("step", [1.0, 0.5])
+def test_the_check_of_noise_says_what_the_gate_says(cluster_size: int, step: float) -> None:
+    dice = random.Random(6)
+    by = {i: (f"s{i % 2}",) for i in range(300)}
+    ours = [0.5] * 300
+    theirs = [0.5 + dice.choice((-step, step)) * (dice.random() < 0.1) / 2 for _ in ours]
+    pairs = graded(ours, theirs, slices=by, cluster_size=cluster_size)
+    settings = Settings(within=0.1)
+    found = noise(pairs, settings, repeats=1)
+    verdicts = [verdict for verdict, share in found.shares.items() if share == 1]
+    signs = np.random.default_rng(0).choice(
+        (-1.0, 1.0), size=len(set(pairs.clusters or range(300)))
+    )
+    units = cluster_codes(pairs.clusters, 300)
+    exchanged = [x + d for x, d in zip(ours, pairs.differences * signs[units], strict=True)]
+    again = graded(ours, exchanged, slices=by, cluster_size=cluster_size)
+    assert verdicts == [gate(again, settings).verdict]
+
+
+def test_samples_that_prove_nothing_are_no_pass_of_the_check() -> None:
+    # Clusters of one pair each, as of --samples 2: 60 right answers are too few for two points.
+    found = noise(graded([1.0] * 60, [1.0] * 60, cluster_size=1), Settings(), repeats=20)
+    assert (found.verdict, found.shares["INCONCLUSIVE"]) == ("INCONCLUSIVE", 1.0)
 
 
 def test_samples_of_one_run_are_two_runs(tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ def test_a_replay_decides_as_the_policy_does_query_by_query(
     outcomes = replay(policy, runs)
     for query in data.draw(st.lists(st.integers(0, QUERIES - 1), min_size=1, max_size=20)):
         tier, asked = step_by_step(policy, runs, query)
-        assert runs.tiers[outcomes.tier[query]] == tier
+        column = runs.column(tier)
+        accepted = runs.schema_ok[query, column] != 0
+        assert outcomes.tier[query] == (column if accepted else -1)
         assert [runs.tiers[i] for i in np.flatnonzero(outcomes.asked[query])] == asked
 
 
@@ -95,8 +97,10 @@ def test_costs_and_answers_add_up(policies: list[Policy], runs: Runs) -> None:
     outcomes = replay(policies[10], runs)
     rows = np.arange(len(runs))
     assert (outcomes.cost_usd == (outcomes.asked * runs.cost_usd).sum(axis=1)).all()
-    assert (outcomes.correct == runs.correct[rows, outcomes.tier]).all()
-    assert outcomes.asked[rows, outcomes.tier].all()
+    rows = rows[outcomes.tier >= 0]
+    assert (outcomes.correct[rows] == runs.correct[rows, outcomes.tier[rows]]).all()
+    assert (outcomes.correct[outcomes.tier < 0] == 0).all()
+    assert outcomes.asked[rows, outcomes.tier[rows]].all()
 
 
 def test_a_ladder_accepts_at_its_threshold_and_a_missing_signal_escalates(runs: Runs) -> None:
@@ -129,13 +133,29 @@ def test_a_threshold_of_one_tier_goes_before_that_of_all() -> None:
     assert found == {"small": ("sure", 0.5), "medium": ("other", 0.7)}
 
 
+def test_an_answer_that_is_refused_is_not_right(runs: Runs) -> None:
+    policy = ladder_policy(runs, ("large",), {})
+    large = runs.column("large")
+    failing = np.arange(QUERIES) < 30
+    schema_ok = np.where(failing[:, None], 0.0, 1.0) * np.ones(3)
+    right = replace(runs, correct=np.ones((QUERIES, 3)), schema_ok=schema_ok)
+    outcomes = replay(policy, right)
+    assert (outcomes.tier == np.where(failing, -1, large)).all()
+    assert outcomes.correct.sum() == QUERIES - 30
+    refused = np.zeros((QUERIES, 3), bool)
+    refused[:60, large] = True
+    assert replay(policy, right, refused=refused).correct.sum() == QUERIES - 60
+
+
 def test_a_budget_cuts_off_the_tier_that_is_late(runs: Runs) -> None:
     ladder = ("small", "large")
     policy = ladder_policy(runs, ladder, {"small": ("sure", 2.0)})  # never sure enough
     # The small tier takes 0.21 s and the large one 0.40 s.
+    runs = replace(runs, schema_ok=np.ones((QUERIES, 3)))
     assert (replay(policy, runs, budget_s=0.7).tier == runs.column("large")).all()
     cut = replay(policy, runs, budget_s=0.5)
-    assert (cut.tier == runs.column("small")).all()
+    assert (cut.tier == -1).all()  # the small tier's answer was rejected: nobody returns it
+    assert cut.correct.sum() == 0
     assert cut.asked[:, runs.column("large")].all()
     assert cut.latency_s == pytest.approx(np.full(QUERIES, 0.5))
     none = replay(policy, runs, budget_s=0.1)

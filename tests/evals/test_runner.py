@@ -15,7 +15,9 @@ from cascade.errors import ConfigError, ServerError
 from cascade.evals.answer_cache import AnswerCache, Stored, digest
 from cascade.evals.cached_tier import CachedTier, Scope, scope
 from cascade.evals.cases import Case
+from cascade.evals.explicit import plan_policy
 from cascade.evals.graders import GraderSettings
+from cascade.evals.replay import replay
 from cascade.evals.runner import Eval, Row, Tally, check_prices, ladder, record_runs
 from cascade.evals.runs import read_runs
 from cascade.evals.summary import quality_interval, summarise
@@ -157,6 +159,33 @@ async def test_a_judge_that_grades_costs_the_tier_nothing(tmp_path: Path) -> Non
 
 
 @pytest.mark.anyio
+async def test_a_judge_without_a_verdict_is_on_the_bill_and_asked_again(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, small=[said("yes")], large=[said("I cannot say"), said('{"score": 5}')])
+    grading = GraderSettings("judge:large", tier=rig.tiers.__getitem__)
+    what = Eval(rig.cascade, ladder(rig.cascade, ["small"]), grading)
+    (row,), tally = await record_runs(what, cases(1))
+    assert row["outcome"] == "failed"
+    assert row["reason"].startswith("grader:")
+    assert (tally.sent, tally.usd, tally.grading_usd) == (2, Decimal(4), Decimal(2))
+    (row,), tally = await record_runs(what, cases(1))
+    assert (row["correct"], tally.sent, tally.grading_usd) == (0.5, 1, Decimal(2))
+    (row,), tally = await record_runs(what, cases(1))
+    assert (row["correct"], tally.sent) == (0.5, 0)
+
+
+@pytest.mark.anyio
+async def test_a_case_with_the_id_of_anothers_sample_is_refused(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, small=[said("yes")])
+    one, _ = cases(2)
+    two = Case("q0#2", one.request, 7, "yes")
+    with pytest.raises(ConfigError, match=r"'q0#2' \(line 7\) has the id of sample 2 of case 'q0'"):
+        await rig.run([one, two], samples=2)
+    assert rig.asked() == 0
+    rows, _ = await rig.run([one, two])
+    assert [row["qid"] for row in rows] == ["q0", "q0#2"]
+
+
+@pytest.mark.anyio
 async def test_a_call_that_breaks_is_a_row_and_is_asked_again(tmp_path: Path) -> None:
     rig = Rig(tmp_path, small=[ServerError("the prompt was: secret"), said("yes")])
     rows, _ = await rig.run(cases(2), concurrency=1)
@@ -169,6 +198,30 @@ async def test_a_call_that_breaks_is_a_row_and_is_asked_again(tmp_path: Path) ->
     rows, _ = await rig.run(cases(2))
     assert [row["correct"] for row in rows] == [1.0, 1.0]
     assert rig.asked() == 3
+
+
+@pytest.mark.anyio
+async def test_a_replay_counts_as_right_what_the_cascade_accepts(tmp_path: Path) -> None:
+    def sure(answer: Answer[Any], context: Any) -> float:
+        return float(answer.text == "yes")
+
+    # Sure at once; sure at last; never sure, although that is right.
+    small, large = ["yes", "no", "no"], ["yes", "yes", "no"]
+    rig = Rig(
+        tmp_path,
+        [Check("sure", sure, at=0.5)],
+        small=[said(text) for text in small],
+        large=[said(text) for text in large],
+    )
+    what = [*cases(2), Case("q2", Request("question 2"), 3, "no")]
+    by_tier, _ = await rig.run(what, concurrency=1)
+    whole, _ = await rig.run(what, whole=True)
+    runs = read_runs([write(tmp_path / "runs.jsonl", by_tier)], tiers=["small", "large"])
+    policy, decided, refused = plan_policy(rig.cascade.plan(), runs)
+    outcomes = replay(policy, decided, refused=refused)
+    assert outcomes.correct.tolist() == [row["correct"] for row in whole] == [1, 1, 0]
+    assert outcomes.cost_usd.tolist() == [row["cost_usd"] for row in whole]
+    assert outcomes.tier.tolist() == [0, 1, -1]
 
 
 @pytest.mark.anyio

@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 
 from cascade.errors import ConfigError
+from cascade.evals.answers import folds_of
+from cascade.evals.arms import read_arm, replayed_arm
+from cascade.evals.explicit import ladder_policy
+from cascade.evals.measures import bootstrap
 from cascade.evals.runs import read_runs
 from tests.evals.recorded import lines, write
 
@@ -88,6 +92,56 @@ def test_missing_signals_are_nan_and_minus_infinity_is_a_value(tmp_path: Path) -
     assert values[[1, 3]].tolist() == [-math.inf, -1.5]
 
 
+def test_an_answer_that_failed_a_hard_validator_is_not_right(tmp_path: Path) -> None:
+    rows = [row(str(i), "a", schema_ok=ok) for i, ok in enumerate((False, 0, True, None))]
+    file = write(tmp_path / "r", rows)
+    assert read_runs([file]).correct[:, 0].tolist() == [0, 0, 1, 1]
+    assert [entry.correct for entry in read_arm(file).entries.values()] == [0, 0, 1, 1]
+
+
+def test_a_query_without_a_cluster_stands_for_itself(tmp_path: Path) -> None:
+    rows = [row(str(i), "a", **({"cluster": f"c{i // 2}"} if i < 40 else {})) for i in range(400)]
+    runs = read_runs([write(tmp_path / "r", rows)])
+    assert runs.clusters is not None
+    assert np.bincount(runs.clusters).tolist() == [2] * 20 + [1] * 360
+    assert np.bincount(folds_of(runs, 5, 0)).tolist() == pytest.approx([80] * 5, abs=2)
+    means = bootstrap(runs, np.arange(400.0)[:, None], 0)[:, 0]
+    assert float(means.std()) == pytest.approx(400 / math.sqrt(12 * 400), rel=0.15)
+    policy = ladder_policy(runs, ("a",), {})
+    clusters = [
+        one.cluster for one in replayed_arm(tmp_path / "r", policy, name="p").entries.values()
+    ]
+    assert len(set(clusters)) == 380
+
+
+def test_a_line_of_weight_0_counts_for_nothing(tmp_path: Path) -> None:
+    rows = [row(str(i), "a", weight=float(i > 1), slice="xy"[i > 1]) for i in range(4)]
+    file = write(tmp_path / "r", rows)
+    runs = read_runs([file])
+    assert runs.weights.tolist() == [1, 1]
+    assert set(runs.slices) == {"y"}
+    assert len(read_arm(file).entries) == 2
+    with pytest.raises(ConfigError, match=r"no run that .* has a weight above 0"):
+        read_runs([write(file, rows[:1])])
+
+
+def test_a_field_that_is_null_is_left_out(tmp_path: Path) -> None:
+    rows = [row("1", "a", signals=None, versions=None, slices=None, sample=None, cluster=None)]
+    file = write(tmp_path / "r", rows)
+    assert read_runs([file]).signals == {}
+    assert read_arm(file).entries["", "", "1"].slices == ()
+
+
+def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "r.gz"
+    whole = gzip.compress("".join(json.dumps(r) + "\n" for r in lines(50)).encode())
+    for damaged in (whole[:100], whole[:40] + b"\xff" * 40 + whole[80:]):
+        file.write_bytes(damaged)
+        for read in (lambda: read_runs([file]), lambda: read_arm(file)):
+            with pytest.raises(ConfigError, match="cannot be read"):
+                read()
+
+
 def test_answers_are_the_same_number_where_they_are_the_same(tmp_path: Path) -> None:
     rows = [row("1", "a", answer="x"), row("1", "b", answer="x"), row("2", "a"), row("2", "b")]
     runs = read_runs([write(tmp_path / "r", rows)])
@@ -115,6 +169,11 @@ def test_versions_of_validators_are_kept_and_two_of_one_refused(tmp_path: Path) 
         ('{"qid": 1, "model": "a", "correct": 1, "cost_usd": null}', "line 2 is no recorded run"),
         ("[]", "line 2 is no recorded run"),
         ("nonsense", "line 2 is no recorded run"),
+        (
+            '{"qid": 1, "model": "a", "correct": 1, "cost_usd": 0, "signals": [1]}',
+            r"signals is \[1\]; it must be an object",
+        ),
+        ('{"qid": ' + "[" * 5000 + "]" * 5000 + "}", "line 2 is no recorded run"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, line: str, words: str) -> None:
@@ -122,6 +181,8 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str, words: str) -> None:
     file.write_text(file.read_text() + line + "\n")
     with pytest.raises(ConfigError, match=words):
         read_runs([file])
+    with pytest.raises(ConfigError, match=words):
+        read_arm(file)
 
 
 def test_what_is_not_there_is_named_with_what_is(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from cascade.evals.statistics import Pairs, betting, mean_lower_bound, tango_z
-from cascade.evals.statistics.betting import highest_capital
+from cascade.evals.statistics.betting import betting_capital, highest_capital
 
 RUNS = 4000
 # A share of 4,000 runs lies within four standard errors of the level but once in 30,000 times.
@@ -50,6 +51,16 @@ def test_false_passes_stay_below_the_level(n: int, gains: float, losses: float) 
 def test_false_passes_stay_below_the_level_for_graded_values(a: float, b: float) -> None:
     x = np.random.default_rng(12).beta(a, b, (200, RUNS))
     assert np.mean(highest_capital(x, a / (a + b), 0.1) >= 10) <= 0.1 + SLACK
+
+
+@pytest.mark.parametrize("n", [50, 200])
+def test_rare_heavy_losses_fool_the_t_test_and_not_the_bets(n: int) -> None:
+    """A cheap tier that is worthless in 2.2 % of answers, and so 2 points worse."""
+    rng = np.random.default_rng(n)
+    d = np.where(rng.random((n, RUNS)) < 0.02 / 0.9, -0.9, rng.normal(0, 0.01, (n, RUNS)))
+    assert (betting_capital(d, 0.02, 0.1) >= 10).mean() <= 0.1 + SLACK
+    t = (d.mean(axis=0) + 0.02) / (d.std(axis=0, ddof=1) / np.sqrt(n))
+    assert (t >= stats.t.ppf(0.9, n - 1)).mean() > 0.17
 
 
 def test_false_passes_stay_below_the_level_with_weights_that_go_with_the_values() -> None:

@@ -52,10 +52,13 @@ def test_the_bound_and_the_test_agree(d: list[float]) -> None:
         assert result.passed == (result.lower > -0.1)
 
 
-def test_no_spread_decides_by_value() -> None:
-    assert mean_non_inferiority([0.0, 0.0], 0.02, 0.1).statistic == math.inf
-    assert not mean_non_inferiority([-0.5, -0.5], 0.02, 0.1).passed
-    assert not mean_non_inferiority([-0.5, -0.5], 0.5, 0.1).passed
+@pytest.mark.parametrize("test", [mean_non_inferiority, bootstrap_non_inferiority])
+def test_no_spread_decides_nothing(test: Any) -> None:
+    nearly = [0.8 - 0.7, 0.9 - 0.8]  # but for rounding
+    assert nearly[0] != nearly[1]
+    for d in ([0.0] * 200, [0.5] * 200, [-0.5] * 200, nearly * 100):
+        result = test(d, 0.02, 0.1)
+        assert (result.passed, result.p_value, result.lower) == (False, 1.0, -math.inf)
 
 
 def test_a_mean_on_the_border_is_even() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade.evals.statistics import Pairs, mcnemar, pairs_of, tango, tango_interval, tango_z
-from cascade.evals.statistics.distributions import normal_upper
-from cascade.evals.statistics.paired import _null_losses
+from cascade.evals.statistics.distributions import normal_quantile, normal_upper
+from cascade.evals.statistics.paired import _null_losses, tango_p_value
 
 
 @st.composite
@@ -68,7 +68,7 @@ def exact_size(n: int, eps: float, losses: float, alpha: float) -> float:
     total = 0.0
     for b in range(n + 1):
         for c in range(n + 1 - b):
-            if normal_upper(tango_z(Pairs(n, b, c), -eps)) <= alpha:
+            if tango_p_value(Pairs(n, b, c), eps)[1] <= alpha:
                 ways = math.comb(n, b) * math.comb(n - b, c)
                 total += ways * gains**b * losses**c * both ** (n - b - c)
     return total
@@ -83,6 +83,36 @@ def test_the_size_on_the_border_is_close_to_the_level(n: int, losses: float) -> 
 def test_the_size_stays_close_where_the_candidate_never_gains() -> None:
     assert exact_size(60, 0.1, 0.1, 0.1) < 0.14
     assert exact_size(100, 0.1, 0.1, 0.1) < 0.12
+
+
+@pytest.mark.parametrize(
+    ("n", "most"),
+    # As docs/statistics.md has it: it is highest where one loss more begins to pass.
+    [(113, 0), (114, 0.0999), (166, 0.1534), (239, 0.1418), (438, 0.1285), (981, 0.118)],
+)
+def test_the_exact_chance_of_a_false_pass_of_two_points(n: int, most: float) -> None:
+    losses = range(n + 1)
+    passing = [c for c in losses if tango_p_value(Pairs(n, 0, c), 0.02)[1] <= 0.1]
+    chance = sum(math.comb(n, c) * 0.02**c * 0.98 ** (n - c) for c in passing)
+    assert chance == pytest.approx(most, abs=5e-5)
+
+
+def test_cases_without_a_difference_prove_something_from_the_exact_number_on() -> None:
+    # The score test alone passes 81 of them, with a chance of 0.98 ** 81 = 0.195 to be wrong.
+    assert tango_z(Pairs(81, 0, 0), -0.02) > normal_quantile(0.9)
+    assert 0.98**114 < 0.1 < 0.98**113
+    for n, passed in ((81, False), (113, False), (114, True)):
+        result = tango([0] * n, 0.02, 0.1)
+        assert result.passed == passed
+        assert result.p_value == pytest.approx(max(0.98**n, normal_upper(result.statistic)))
+        assert result.lower == pytest.approx(0.1 ** (1 / n) - 1)
+
+
+@given(st.integers(1, 300), st.integers(0, 20), st.integers(0, 20), margins)
+def test_the_bound_and_the_test_agree(ties: int, gains: int, losses: int, eps: float) -> None:
+    result = tango([0] * ties + [1] * gains + [-1] * losses, eps, 0.1)
+    if abs(result.lower + eps) > 1e-6:
+        assert result.passed == (result.lower > -eps)
 
 
 @given(counts(), margins)
@@ -218,7 +248,7 @@ def test_impossible_counts_are_refused(pairs: tuple[int, int, int]) -> None:
 
 
 def test_graded_outcomes_are_refused() -> None:
-    with pytest.raises(ValueError, match='by their mean \\("t"\\) or by "betting"'):
+    with pytest.raises(ValueError, match='graded outcomes by "betting"'):
         tango([0.5, 0.0], 0.02, 0.1)
 
 

@@ -19,6 +19,7 @@ from cascade.evals.statistics import (
     proportion_lower,
     proportion_upper,
     queries_needed,
+    tango,
     tango_z,
     wilson,
 )
@@ -152,8 +153,14 @@ def test_the_sample_size_is_the_planned_formula() -> None:
 
 def test_a_sample_without_discordant_pairs_must_still_be_large_enough() -> None:
     n = queries_needed(0.0, 0.02, 0.1)
-    assert n is not None
-    assert tango_z(Pairs(n, 0, 0), -0.02) >= norm.ppf(0.9) > tango_z(Pairs(n - 1, 0, 0), -0.02)
+    assert n == 114
+    assert tango([0] * n, 0.02, 0.1).passed
+    assert not tango([0] * (n - 1), 0.02, 0.1).passed
+    assert 0.98**n <= 0.1 < 0.98 ** (n - 1)
+    strict = queries_needed(0.0, 0.02, 0.001)  # there the score test asks for more
+    assert strict is not None
+    assert tango([0] * strict, 0.02, 0.001).passed
+    assert not tango([0] * (strict - 1), 0.02, 0.001).passed
 
 
 def test_the_planned_sample_has_the_planned_power() -> None:
