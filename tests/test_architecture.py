@@ -57,7 +57,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "cascade.tier",
     ),
     ("cascade.validation",),
-    ("cascade.composition", "cascade.routing", "cascade.rules"),
+    ("cascade.composition", "cascade.routing", "cascade.rules", "cascade.weighing"),
     ("cascade.validators",),
     (
         "cascade.attempt",

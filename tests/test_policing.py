@@ -20,7 +20,10 @@ from cascade import (
     Price,
     ProviderError,
     Result,
+    Rule,
     Tier,
+    at_least,
+    weighted,
 )
 from cascade.policing import RELOAD_S, comparable
 from cascade.policy import AnswerModel, Feature, NextTier, Policy, StateModel
@@ -206,6 +209,69 @@ async def test_a_threshold_decides_nothing_where_the_policy_weighs_the_score() -
     assert (await made.run("?")).tier == "a"
 
 
+def other(answer: Answer[Any], context: Context) -> float:
+    return float(str(answer.text).split()[1])
+
+
+at_high = Check("sure", sure, at=0.95)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "validators",
+    [
+        [at_high.optional()],
+        [at_high & harmless],
+        [at_high | (lambda answer, context: False)],
+        [at_high, ~Check("other", sure, at=0.5)],
+        [at_high, Check("other", other, at=0.9)],  # which the policy does not weigh
+        [at_high, weighted({Check("other", other): 1, harmless: 1}, at=0.9)],
+        [at_high, Check("unscored", lambda answer, context: None, scored=True)],
+    ],
+    ids=lambda validators: ", ".join(one.name for one in validators),
+)
+async def test_a_threshold_decides_nothing_wherever_it_stands(validators: list[Any]) -> None:
+    made = climbs({"a": "0.8 0.1", "b": "0.9 0.1", "c": "1 1"}, validators=validators)
+    assert story(await made.run("?")) == [("a", "accepted", "")]
+
+
+@pytest.mark.anyio
+async def test_what_rejects_beside_a_threshold_goes_on_rejecting() -> None:
+    steps = {"a": "0.8 bad", "b": "0.1 bad", "c": "0.9"}
+    result = await climbs(steps, validators=[at_high & harmless]).run("?")
+    assert story(result) == [
+        ("a", "rejected", "sure & harmless:harmless:failed"),
+        ("b", "rejected", "sure & harmless:harmless:failed"),
+        ("c", "accepted", ""),
+    ]
+
+
+async def judges(answer: Answer[Any], context: Context) -> bool:
+    return "bad" not in str(answer.text)
+
+
+paid = Check("paid", judges, cost="paid")
+
+
+@pytest.mark.anyio
+async def test_paid_validators_are_asked_though_a_score_misses_its_threshold() -> None:
+    steps = {"a": "0.8 bad", "b": "0.9", "c": "1"}
+    result = await climbs(steps, validators=[at_high & (lambda answer, context: True), paid]).run(
+        "?"
+    )
+    assert story(result) == [("a", "rejected", "paid:failed"), ("b", "accepted", "")]
+
+
+@pytest.mark.anyio
+async def test_what_a_rule_demands_besides_is_nothing_that_the_policy_knows() -> None:
+    strict = Rule("strict", when={"stakes": "high"}, validators=[Check("other", other, at=0.9)])
+    made = climbs({"a": "0.8 0.1", "b": "0.9 0.95", "c": "1 1"}, rules=[strict])
+    assert (await made.run("?", signals={"stakes": "low"})).tier == "a"
+    result = await made.run("?", signals={"stakes": "high"})
+    assert story(result)[0] == ("a", "rejected", "other:below_threshold")
+    assert result.tier == "b"
+
+
 scores = st.sampled_from(["0.05", "0.3", "0.49", "0.51", "0.69", "0.71", "0.95"])
 
 
@@ -247,6 +313,24 @@ def test_exactly_one_attempt_is_accepted_and_never_a_bad_one(
         ({}, {"reasks": 1}, "reasks=1 does not go with a policy"),
         ({}, {"feedback": True}, "feedback=True does not go with a policy"),
         ({}, {"paths": {"p": Path(hedge=1.0)}}, "hedge on path 'p' does not go with a policy"),
+        (
+            {},
+            {"validators": [at_least(2, at_high, harmless, paid)]},
+            r"asks 'paid', which is paid, only where the score of 'sure' meets .* list the two",
+        ),
+        (
+            {},
+            {
+                "validators": [Check("sure", sure) & (harmless & paid).named("more")],
+                "paths": {"p": Path(thresholds={"sure": 0.5})},
+            },
+            "asks 'more', which is paid, only where the score of 'sure'",
+        ),
+        (
+            {},
+            {"rules": [Rule("strict", validators=[Check("sure", sure, at=0.9)])]},
+            "rule 'strict' adds the validator 'sure', as the cascade has one, whose threshold",
+        ),
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused(
@@ -254,6 +338,13 @@ def test_a_policy_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         climbs({"a": "1", "b": "1", "c": "1"}, policy(**changes), **options)
+
+
+def test_parts_that_thresholds_leave_alone_fit() -> None:
+    steps = {"a": "1", "b": "1", "c": "1"}
+    scored = paid.named("scored").at(0.5)
+    climbs(steps, validators=[at_high & scored, at_high | paid, Check("harmless", harmless) & paid])
+    climbs(steps, rules=[Rule("same", validators=[harmless])])
 
 
 def test_a_policy_of_the_same_version_of_a_validator_fits() -> None:

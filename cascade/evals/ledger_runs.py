@@ -20,7 +20,6 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from cascade.auditing import AUDITED_BY
 from cascade.errors import ConfigError
-from cascade.evals.observed import hard_passed
 from cascade.ledger.stored import StoredAttempt, StoredCall, StoredOutcome, StoredVerdict
 from cascade.policing import VERDICT, comparable
 from cascade.signals.said import Said
@@ -222,8 +221,7 @@ def prompt_of(request: Mapping[str, Any]) -> str:
 def _observed(attempt: StoredAttempt) -> Row:
     """What an answer shows a policy: the same as `cascade.policing.observation` says in a call."""
     verdicts = verdicts_of(attempt.verdicts)
-    hard = hard_passed(verdicts)
-    row: Row = {} if hard is None else {"schema_ok": int(hard)}
+    row: Row = {"schema_ok": 1}  # or it would not have been accepted
     row["signals"] = {name: score for name, score in _scores(verdicts).items() if score is not None}
     answer = comparable(attempt.answer) if attempt.value is None else attempt.value or None
     if answer is not None:
