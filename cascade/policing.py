@@ -9,6 +9,7 @@ goes on up the ladder, and its last rung is accepted as it would be alone.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
@@ -33,16 +34,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PolicySource",
+    "answer_key",
     "check_policy",
     "check_thresholds_idle",
     "climb_by_policy",
     "comparable",
+    "key_of",
     "observation",
     "weighed_by_policies",
 ]
 
 RELOAD_S: Final = 5.0
 """How often a policy's file is looked at, in seconds."""
+
+_LONGEST: Final = 120
+"""Characters of an answer that is known by its own text."""
 
 VERDICT: Final = "policy"
 """The name of the verdict that a policy leaves on an attempt."""
@@ -388,7 +394,7 @@ def observation(attempt: Attempt) -> Observation:
     cost_usd = attempt.cost_usd
     return Observation(
         signals=scores,
-        answer=comparable(attempt.value),
+        answer=answer_key(attempt.value),
         schema_ok=attempt.outcome == "accepted",
         cost_usd=None if cost_usd is None else float(cost_usd),
         output_tokens=float(sum(written)) if written else None,
@@ -405,6 +411,19 @@ def comparable(value: Any) -> str | None:
         except (TypeError, ValueError, RecursionError):
             return None
     return " ".join(value.split()).casefold()
+
+
+def answer_key(value: Any) -> str | None:
+    """What policies and recorded runs know an answer by. None: there is nothing to compare."""
+    text = comparable(value)
+    return None if text is None else key_of(text)
+
+
+def key_of(text: str) -> str:
+    """A text of `comparable` as a key: of a long one a digest, so that no file is full of them."""
+    if len(text) <= _LONGEST:
+        return text
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _with_parts(verdicts: Iterable[Verdict]) -> Iterable[Verdict]:

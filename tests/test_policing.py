@@ -25,7 +25,7 @@ from cascade import (
     at_least,
     weighted,
 )
-from cascade.policing import RELOAD_S, comparable
+from cascade.policing import RELOAD_S, answer_key, comparable
 from cascade.policy import AnswerModel, Feature, NextTier, Policy, StateModel
 from cascade.testing import HANG, Scripted
 from cascade.validation import Check
@@ -405,6 +405,30 @@ async def test_a_changed_file_is_in_force_a_few_seconds_later(
 )
 def test_answers_that_say_the_same_compare_equal(one: Any, other: Any, same: bool) -> None:
     assert (comparable(one) == comparable(other)) is same
+
+
+LONG = "The request is covered. " * 9
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("said", ["Covered", LONG])
+async def test_a_policy_knows_an_answer_by_its_key(said: str) -> None:
+    """It names the answers that it was tuned on as the runs do: long ones by a digest."""
+    is_it = Feature("a", "is", other=str(answer_key(f" {said.upper()}\n")))
+    doubts = StateModel([is_it], {"a": AnswerModel({"": [1.0, -9.0]})}, {"b": gain(0.5)})
+    by = policy(signals={}, states={"a": doubts})
+    for text, accepted in ((said, False), ("No", True)):
+        made = climbs({"a": text, "b": "Yes", "c": "Yes"}, by, validators=[])
+        assert ((await made.run("?")).tier == "a") is accepted
+
+
+def test_keys_are_short_and_tell_answers_apart() -> None:
+    assert answer_key("Paris ") == "paris"
+    assert answer_key({"b": 1, "a": "X"}) == '{"a": "X", "b": 1}'
+    keys = {answer_key(LONG), answer_key(LONG + "!")}
+    assert len(keys) == 2
+    assert all(key is not None and len(key) < 40 and key.startswith("sha256:") for key in keys)
+    assert answer_key(None) is None
 
 
 def test_what_cannot_be_compared_is_unknown() -> None:

@@ -6,18 +6,14 @@ the same when it runs.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
 
-from cascade.policing import comparable
+from cascade.policing import answer_key
 from cascade.types import Verdict
 from cascade.validation import Validator
 from cascade.weighing import own_verdict
 
 __all__ = ["answer_key", "hard_passed", "signals_of", "versions_of"]
-
-_LONGEST: Final = 120
 
 
 def signals_of(verdicts: Iterable[Verdict]) -> dict[str, float]:
@@ -53,14 +49,3 @@ def hard_passed(validators: Iterable[Validator], verdicts: Iterable[Verdict]) ->
     """
     pairs = zip(validators, verdicts, strict=True)
     return all(own_verdict(one, verdict).status == "passed" for one, verdict in pairs)
-
-
-def answer_key(value: Any) -> str | None:
-    """A short text by which answers are compared. None: there is no answer.
-
-    What is long is given as a digest.
-    """
-    text = comparable(value)
-    if text is None or len(text) <= _LONGEST:
-        return text
-    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

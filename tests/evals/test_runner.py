@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from cascade.evals.replay import replay
 from cascade.evals.runner import Eval, Row, Tally, check_prices, ladder, record_runs
 from cascade.evals.runs import read_runs
 from cascade.evals.summary import quality_interval, summarise
+from cascade.policy import AnswerModel, Feature
 from cascade.testing import Scripted
 from cascade.types import TokenLogprob, ToolCall, Usage
 from cascade.validation import Check, Validator
@@ -346,6 +348,28 @@ async def test_a_policy_decides_live_as_its_replay_says(
     ]
     assert [row["correct"] for row in whole] == list(replayed.correct)
     assert {row["answered_by"] for row in whole} == {"small", "large"}
+
+
+@pytest.mark.anyio
+async def test_a_policy_knows_long_answers_live_as_in_the_runs(tmp_path: Path) -> None:
+    covered, expired = "Right: the request is covered. " * 9, "The warranty has expired. " * 9
+    small = [said(covered if i % 2 else expired) for i in range(6)]
+    questions = [Case(f"q{i}", Request(f"question {i}"), i + 1, "Right") for i in range(6)]
+    rig = Rig(tmp_path, small=small, large=[said(covered, 9)])
+    grading = GraderSettings("contains")
+    rows, _ = await rig.run(questions, concurrency=1, grading=grading)
+    runs = read_runs([write(tmp_path / "runs.jsonl", rows)])
+    plain = ladder_policy(runs, ["small", "large"], {"small": ("none", 0.5)})
+    is_right = Feature("small", "is", other=runs.answer_texts[runs.answers[1, 0]])
+    answers = {"small": AnswerModel({"": [-9.0, 18.0]})}
+    first = replace(plain.states["small"], features=[is_right], answers=answers)
+    policy = replace(plain, signals={}, states={**plain.states, "small": first})
+    replayed = replay(policy, runs)
+
+    live = Cascade(tiers=rig.tiers.values(), name="c", policy=policy)
+    whole, _ = await record_runs(Eval(live, (), grading), questions)
+    tiers = [row["answered_by"] for row in whole]
+    assert tiers == [runs.tiers[i] for i in replayed.tier] == ["large", "small"] * 3
 
 
 @pytest.mark.anyio
