@@ -77,6 +77,18 @@ def policy(**changes: Any) -> Policy:
     return Policy(**{**facts, **changes})
 
 
+by_other = policy(
+    signals={"other": "probability"},
+    states={
+        "a": StateModel(
+            [Feature("a", "logit", "other")], {"a": AnswerModel({"": [0.0, 1.0]})}, {"b": gain(0.7)}
+        ),
+        "a>b": StateModel([], {"a": AnswerModel({"": [0.0]}), "b": AnswerModel({"": [1.0]})}, {}),
+    },
+)
+"""Goes by another score: asks b while it is not 0.7."""
+
+
 def sure(answer: Answer[Any], context: Context) -> float:
     return float(str(answer.text).split()[0])
 
@@ -392,6 +404,24 @@ async def test_a_changed_file_is_in_force_a_few_seconds_later(
     file.unlink()
     now[0] += RELOAD_S
     assert (await made.run("?")).tier == "a"
+
+
+@pytest.mark.anyio
+async def test_a_policy_that_is_read_again_decides_as_it_does_from_the_start(
+    tmp_path: FilePath,
+) -> None:
+    """Whichever scores it weighs, and whichever the policy before it weighed."""
+    now = [0.0]
+    file = tmp_path / "policy.json"
+    file.write_text(policy().to_json())
+    validators = [at_high, Check("other", other, at=0.95)]
+    steps = {"a": "0.1 0.8", "b": "1 1", "c": "1 1"}
+    made = climbs(steps, file, validators=validators, clock=lambda: now[0])
+    assert (await made.run("?")).tier == "b"
+    file.write_text(by_other.to_json())
+    now[0] += RELOAD_S
+    result = await made.run("?")
+    assert (result.tier, result.policy) == ("a", by_other.sha256()[:12])
 
 
 @pytest.mark.parametrize(
