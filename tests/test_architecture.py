@@ -39,6 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "cascade.logic",
         "cascade.metering",
         "cascade.policy",
+        "cascade.policy_file",
         "cascade.pricing",
         "cascade.providers",
         "cascade.retry",

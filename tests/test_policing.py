@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
@@ -404,6 +405,37 @@ async def test_a_changed_file_is_in_force_a_few_seconds_later(
     file.unlink()
     now[0] += RELOAD_S
     assert (await made.run("?")).tier == "a"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("start", {}, "start lacks ''"),
+        ("price", "free", 'price is "free"'),
+        ("evidence", None, "evidence is null"),
+        ("states", {}, "start[''] is 'a', not one of none"),
+        ("mean_cost_usd", {"a": float("nan")}, "mean_cost_usd.a is NaN"),
+        ("router", {"heads": []}, "router: features: Field required"),
+        ("tiers", ["a", "b"], "a tier of the state 'a>b>c' is 'c'"),
+    ],
+)
+async def test_a_changed_file_that_is_no_sound_policy_is_logged_and_changes_nothing(
+    tmp_path: FilePath, caplog: pytest.LogCaptureFixture, field: str, value: Any, words: str
+) -> None:
+    now = [0.0]
+    file = tmp_path / "policy.json"
+    file.write_text(policy().to_json())
+    made = climbs({"a": "0.6", "b": "0.95", "c": "1"}, file, clock=lambda: now[0])
+    file.write_text(json.dumps({**json.loads(policy().to_json()), field: value}))
+    for _ in range(2):
+        now[0] += RELOAD_S
+        result = await made.run("?")
+        assert (result.tier, result.policy) == ("b", policy().sha256()[:12])
+    (record,) = caplog.records
+    said = record.getMessage().replace("\\", "")
+    assert said.startswith("policy_refused ")
+    assert words in said
 
 
 @pytest.mark.anyio
