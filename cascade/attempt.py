@@ -21,6 +21,7 @@ from cascade.routing import Plan, Rung
 from cascade.spend import CallSpend
 from cascade.types import Answer, Attempt, Verdict
 from cascade.validation import crashed, judge_together, sound
+from cascade.weighing import own_verdict
 
 if TYPE_CHECKING:
     from cascade.lateness import Stroke
@@ -217,7 +218,7 @@ async def _ask_and_judge(
         await _judge(run, rung, answer, context, verdicts)
     finally:
         attempt.verdicts = verdicts
-    attempt.outcome, attempt.reason = judgement(_deciding(run.plan, verdicts))
+    attempt.outcome, attempt.reason = judgement(_deciding(run.plan, rung, verdicts))
 
 
 async def _judge(
@@ -238,19 +239,18 @@ async def _judge(
         now = clock()
         verdict.latency_s, then = now - then, now
         verdicts.append(verdict)
-    if rung.paid and all(v.status == "passed" for v in _deciding(run.plan, verdicts)):
+    if rung.paid and all(v.status == "passed" for v in _deciding(run.plan, rung, verdicts)):
         verdicts.extend(await judge_together(rung.paid, answer, context))
 
 
-def _deciding(plan: Plan, verdicts: list[Verdict]) -> list[Verdict]:
-    """The verdicts that accept or reject: not scores against thresholds that a policy weighs."""
+def _deciding(plan: Plan, rung: Rung, verdicts: list[Verdict]) -> list[Verdict]:
+    """The verdicts that accept or reject: without thresholds, where a policy weighs the scores."""
     if not plan.weighed:
         return verdicts
+    judges = (*rung.free, *rung.paid)
     return [
-        verdict
-        for verdict in verdicts
-        if verdict.validator not in plan.weighed
-        or (verdict.threshold is None and verdict.reason != "no_threshold")
+        own_verdict(judge, verdict) if judge.name in plan.weighed else verdict
+        for judge, verdict in zip(judges, verdicts, strict=False)  # the paid ones may yet wait
     ]
 
 

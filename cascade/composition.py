@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from cascade import logic
 from cascade.context import Context
@@ -17,6 +17,9 @@ from cascade.validation import Judges, Validator, as_validator, judge_together
 __all__ = ["All", "AnyOf", "Inverse", "Optional", "at_least", "weighted"]
 
 C = TypeVar("C", bound="Composite")
+
+NOT_ASKED: Final = "not_asked"
+"""Why a paid part says nothing: the free ones had decided."""
 
 
 class Composite(Validator):
@@ -76,7 +79,7 @@ class Composite(Validator):
         if self.inline:
             return self.judge_inline(answer, context)
         # What is not known yet stands as an abstention: once that decides, the rest is not asked.
-        verdicts = [Verdict("abstained", None, "not_asked", validator=p.name) for p in self.parts]
+        verdicts = [Verdict("abstained", None, NOT_ASKED, validator=p.name) for p in self.parts]
         paid: list[int] = []
         for i, part in enumerate(self.parts):
             if part.paid:

@@ -30,7 +30,12 @@ from cascade.function import CascadeFunction, CascadeMethod
 from cascade.metering import send
 from cascade.observing import NO_LABELS, Labels, Observer, Observers, as_observers
 from cascade.options import check_count, check_seconds, named_options
-from cascade.policing import PolicySource, check_policy, weighed_by
+from cascade.policing import (
+    PolicySource,
+    check_policy,
+    check_thresholds_idle,
+    weighed_by_policies,
+)
 from cascade.policy import Policy
 from cascade.providers import prepare
 from cascade.route_plans import RoutePlans
@@ -144,7 +149,7 @@ class Cascade:
         check_thresholds("the cascade", thresholds, self.tiers, self.validators)
 
         in_force = self._policy_in_force(policy, clock, router)
-        weighed = weighed_by(in_force, self.validators)
+        weighed = frozenset[str]() if policy is None else weighed_by_policies(self.validators)
         watchers = Observers(as_observers(observers))
         self._shutdown = Shutdown()
         latencies = {tier.name: LatencySketch(tier.latency_s) for tier in self.tiers}
@@ -176,6 +181,9 @@ class Cascade:
             path_name: replace(plan(path_name, path), audit=self.auditor)
             for path_name, path in self.paths.items()
         }
+        if policy is not None:
+            made = (self._plan, *self._plans.values())
+            check_thresholds_idle([one for each in made for one in each.rungs], self.rules, weighed)
 
         def rung(tier: Tier, path_name: str | None, more: tuple[Validator, ...]) -> Rung:
             own: Thresholds = {} if path_name is None else self.paths[path_name].thresholds

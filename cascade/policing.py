@@ -1,42 +1,54 @@
 """The ladder by a tuned policy: after each answer it says which to accept, or whom to ask.
 
-A policy reads the scores of the validators it was tuned on in place of their thresholds. Whatever
-decides without a threshold goes on doing so: an answer that it rejects is never accepted.
+A policy reads the scores of the validators it was tuned on, and thresholds decide nothing beside
+it. What decides without one goes on doing so (`cascade.weighing`): an answer that it rejects is
+never accepted.
 Where the policy was not tuned for what happened (a tier broke, a path leaves tiers out), the call
 goes on up the ladder, and its last rung is accepted as it would be alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, Final
 
 from cascade.attempt import Run, attempt_rung
+from cascade.composition import AnyOf, Composite, Weighted
 from cascade.decision import ACCEPT, EXHAUSTED, OUT_OF_MONEY, OUT_OF_TIME
 from cascade.decision import Decision as Step
 from cascade.errors import ConfigError, did_you_mean
 from cascade.logs import warn
 from cascade.policy import Decision, Observation, Policy
+from cascade.routing import Rung
+from cascade.rules import Rule
 from cascade.tier import Tier
 from cascade.types import UNSET, Attempt, Verdict
 from cascade.validation import Validator
+from cascade.weighing import gives_score
 
 if TYPE_CHECKING:
     from cascade.learn.router import LearnedRouter
 
 __all__ = [
     "PolicySource",
+    "answer_key",
     "check_policy",
+    "check_thresholds_idle",
     "climb_by_policy",
     "comparable",
+    "key_of",
     "observation",
-    "weighed_by",
+    "weighed_by_policies",
 ]
 
 RELOAD_S: Final = 5.0
 """How often a policy's file is looked at, in seconds."""
+
+_LONGEST: Final = 120
+"""Characters of an answer that is known by its own text."""
 
 VERDICT: Final = "policy"
 """The name of the verdict that a policy leaves on an attempt."""
@@ -205,15 +217,62 @@ def _check_facts(policy: Policy, tiers: Sequence[Tier], cascade: str | None) -> 
         )
 
 
-def weighed_by(policy: PolicySource | None, validators: Iterable[Validator]) -> frozenset[str]:
-    """The validators whose scores against thresholds do not count: the policy weighs them.
+def weighed_by_policies(validators: Iterable[Validator]) -> frozenset[str]:
+    """The names of the validators, parts included, whose thresholds decide nothing under a policy.
 
-    Those that only score and have no threshold are among them: the next policy may weigh them.
+    All that a cascade has: the policy in force weighs some of the scores, and the next one others.
     """
-    if policy is None:
-        return frozenset()
-    scoring = (one.name for one in validators if one.missing_thresholds() == [one.name])
-    return frozenset((*policy.current().signals, *scoring))
+    return frozenset(part.name for one in validators for part in one.walk())
+
+
+def check_thresholds_idle(
+    rungs: Iterable[Rung], rules: Iterable[Rule], weighed: Container[str]
+) -> None:
+    """See that thresholds really decide nothing under a policy, and that no rule counts on one.
+
+    Args:
+        rungs: of all paths.
+        rules: whose validators come on top.
+        weighed: the names of the cascade's own validators.
+
+    Raises:
+        ConfigError: a threshold decides whether another validator is asked; or a rule's threshold
+            could do nothing.
+    """
+    for rung in rungs:
+        for validator in (*rung.free, *rung.paid):
+            for one in validator.walk():
+                _check_paid_parts(one)
+    for rule in rules:
+        for validator in rule.validators:
+            if validator.name in weighed and any(map(gives_score, validator.walk())):
+                raise ConfigError(
+                    f"rule {rule.name!r} adds the validator {validator.name!r}, as the cascade has "
+                    "one, whose threshold decides nothing under a policy; leave it out of the "
+                    f"rule, or tell the two apart with .named({rule.name!r})"
+                )
+
+
+def _check_paid_parts(validator: Validator) -> None:
+    """Raises ConfigError where free parts' scores decide whether a paid part is asked."""
+    if not isinstance(validator, Composite) or isinstance(validator, AnyOf | Weighted):
+        return  # any with a score among its parts never rejects, whatever the others say
+    free = [part for one in validator.parts if not one.paid for part in one.walk()]
+    score = next(filter(gives_score, free), None)
+    paid = next((one for one in validator.parts if one.paid and _has_own_say(one)), None)
+    if score is not None and paid is not None:
+        raise ConfigError(
+            f"the validator {validator.name!r} asks {paid.name!r}, which is paid, only where the "
+            f"score of {score.name!r} meets its threshold, and under a policy thresholds decide "
+            "nothing; list the two apart instead of joining them"
+        )
+
+
+def _has_own_say(validator: Validator) -> bool:
+    """Whether it may reject an answer for another reason than a score."""
+    if gives_score(validator):
+        return False
+    return not isinstance(validator, Composite) or any(map(_has_own_say, validator.parts))
 
 
 async def climb_by_policy(run: Run, policy: Policy) -> Step:
@@ -335,7 +394,7 @@ def observation(attempt: Attempt) -> Observation:
     cost_usd = attempt.cost_usd
     return Observation(
         signals=scores,
-        answer=comparable(attempt.value),
+        answer=answer_key(attempt.value),
         schema_ok=attempt.outcome == "accepted",
         cost_usd=None if cost_usd is None else float(cost_usd),
         output_tokens=float(sum(written)) if written else None,
@@ -352,6 +411,19 @@ def comparable(value: Any) -> str | None:
         except (TypeError, ValueError, RecursionError):
             return None
     return " ".join(value.split()).casefold()
+
+
+def answer_key(value: Any) -> str | None:
+    """What policies and recorded runs know an answer by. None: there is nothing to compare."""
+    text = comparable(value)
+    return None if text is None else key_of(text)
+
+
+def key_of(text: str) -> str:
+    """A text of `comparable` as a key: of a long one a digest, so that no file is full of them."""
+    if len(text) <= _LONGEST:
+        return text
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _with_parts(verdicts: Iterable[Verdict]) -> Iterable[Verdict]:

@@ -29,9 +29,11 @@ __all__ = [
     "AnswerModel",
     "Decision",
     "Feature",
+    "Form",
     "NextTier",
     "Observation",
     "Policy",
+    "Scale",
     "StateModel",
     "basis",
     "log_odds",
@@ -361,26 +363,11 @@ class Policy:
         """Read a policy file's text.
 
         Raises:
-            ConfigError: it is no policy, or one of another version.
+            ConfigError: it is no policy, one of another version, or its parts do not fit together.
         """
-        try:
-            found: Any = json.loads(text)
-        except ValueError as error:
-            raise ConfigError(f"{name} is not JSON: {error}") from error
-        parts = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-        if parts.pop("format", None) != FORMAT:
-            raise ConfigError(f'{name} is no policy file: it lacks "format": "{FORMAT}"')
-        version = parts.pop("version", None)
-        if version != VERSION:
-            raise ConfigError(
-                f"{name} is a policy of version {version}; this cascade reads version {VERSION}: "
-                "tune it again"
-            )
-        try:
-            states = {key: _state(state) for key, state in parts.pop("states").items()}
-            return cls(**parts, states=states)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"{name} is not a complete policy: {error}") from error
+        from cascade.policy_file import read_policy
+
+        return read_policy(text, name)
 
     @classmethod
     def load(cls, path: Path) -> Policy:
@@ -394,14 +381,3 @@ class Policy:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"the policy {path} cannot be read: {error}") from error
         return cls.from_json(text, f"the policy {path}")
-
-
-def _state(parts: Mapping[str, Any]) -> StateModel:
-    return StateModel(
-        features=[Feature(**feature) for feature in parts["features"]],
-        answers={tier: AnswerModel(**model) for tier, model in parts["answers"].items()},
-        next={
-            tier: NextTier(option["gain"], (option["cost"][0], option["cost"][1]))
-            for tier, option in parts["next"].items()
-        },
-    )

@@ -187,8 +187,8 @@ class Plan:
         observers: who is told of its calls.
         rule, rule_reason: which routing rule made it, and why. None: no rule did.
         policy: the policy in force. None: no policy.
-        weighed: the names of the validators whose scores the policy weighs; their thresholds
-            decide nothing.
+        weighed: the names of the validators that a policy may weigh, the cascade's own, whichever
+            policy is in force; their thresholds decide nothing. Empty: there is no policy.
         audit: what audits its accepted answers. None: nothing.
         tier_names: of the rungs.
     """
@@ -257,7 +257,7 @@ def rung_for(
     """The rung of one tier; of `thresholds` the later ones go before the earlier ones.
 
     Args:
-        weighed: the validators that need no threshold, because a policy weighs their scores.
+        weighed: the validators that need no threshold, because a policy may weigh their scores.
 
     Raises:
         ConfigError: a validator that only scores has no threshold.

@@ -39,6 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "cascade.logic",
         "cascade.metering",
         "cascade.policy",
+        "cascade.policy_file",
         "cascade.pricing",
         "cascade.providers",
         "cascade.retry",
@@ -57,7 +58,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "cascade.tier",
     ),
     ("cascade.validation",),
-    ("cascade.composition", "cascade.routing", "cascade.rules"),
+    ("cascade.composition", "cascade.routing", "cascade.rules", "cascade.weighing"),
     ("cascade.validators",),
     (
         "cascade.attempt",

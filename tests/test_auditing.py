@@ -34,7 +34,7 @@ from cascade.testing import HANG, Scripted
 from cascade.types import Request
 from cascade.validation import Check
 from cascade.validators import judge
-from tests.test_policing import policy
+from tests.test_policing import by_other, policy
 
 PRICE = Price(input=1, output=1)
 
@@ -298,6 +298,27 @@ async def test_a_fallback_puts_the_last_certified_policy_in_force() -> None:
         await auditor_of(made).catch_up()
     assert (results[0].tier, results[-1].tier) == ("a", "c")
     assert results[-1].policy == certified.sha256()[:12]
+
+
+@pytest.mark.anyio
+async def test_a_fallback_may_weigh_other_scores_than_the_policy_before_it() -> None:
+    def score(place: int) -> Any:
+        return lambda answer, context: float(str(answer.text).split()[place])
+
+    steps = {"a": "0.8 0.8 wrong", "b": "1 1 right", "c": "1 1 right"}
+    made = Cascade(
+        tiers=[Tier(name, call=Scripted(text), price=PRICE) for name, text in steps.items()],
+        validators=[Check("sure", score(0), at=0.95), Check("other", score(1), at=0.95)],
+        policy=policy(),
+        audit=Audit(share=1.0, on_drift="fallback", fallback=by_other),
+    )
+    results = []
+    for _ in range(200):
+        results.append(await made.run("?"))
+        await auditor_of(made).catch_up()
+    assert results[-1].policy == by_other.sha256()[:12]
+    assert {result.tier for result in results} == {"a"}
+    assert auditor_of(made).failed == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
@@ -20,9 +21,12 @@ from cascade import (
     Price,
     ProviderError,
     Result,
+    Rule,
     Tier,
+    at_least,
+    weighted,
 )
-from cascade.policing import RELOAD_S, comparable
+from cascade.policing import RELOAD_S, answer_key, comparable
 from cascade.policy import AnswerModel, Feature, NextTier, Policy, StateModel
 from cascade.testing import HANG, Scripted
 from cascade.validation import Check
@@ -72,6 +76,18 @@ def policy(**changes: Any) -> Policy:
         },
     }
     return Policy(**{**facts, **changes})
+
+
+by_other = policy(
+    signals={"other": "probability"},
+    states={
+        "a": StateModel(
+            [Feature("a", "logit", "other")], {"a": AnswerModel({"": [0.0, 1.0]})}, {"b": gain(0.7)}
+        ),
+        "a>b": StateModel([], {"a": AnswerModel({"": [0.0]}), "b": AnswerModel({"": [1.0]})}, {}),
+    },
+)
+"""Goes by another score: asks b while it is not 0.7."""
 
 
 def sure(answer: Answer[Any], context: Context) -> float:
@@ -206,6 +222,69 @@ async def test_a_threshold_decides_nothing_where_the_policy_weighs_the_score() -
     assert (await made.run("?")).tier == "a"
 
 
+def other(answer: Answer[Any], context: Context) -> float:
+    return float(str(answer.text).split()[1])
+
+
+at_high = Check("sure", sure, at=0.95)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "validators",
+    [
+        [at_high.optional()],
+        [at_high & harmless],
+        [at_high | (lambda answer, context: False)],
+        [at_high, ~Check("other", sure, at=0.5)],
+        [at_high, Check("other", other, at=0.9)],  # which the policy does not weigh
+        [at_high, weighted({Check("other", other): 1, harmless: 1}, at=0.9)],
+        [at_high, Check("unscored", lambda answer, context: None, scored=True)],
+    ],
+    ids=lambda validators: ", ".join(one.name for one in validators),
+)
+async def test_a_threshold_decides_nothing_wherever_it_stands(validators: list[Any]) -> None:
+    made = climbs({"a": "0.8 0.1", "b": "0.9 0.1", "c": "1 1"}, validators=validators)
+    assert story(await made.run("?")) == [("a", "accepted", "")]
+
+
+@pytest.mark.anyio
+async def test_what_rejects_beside_a_threshold_goes_on_rejecting() -> None:
+    steps = {"a": "0.8 bad", "b": "0.1 bad", "c": "0.9"}
+    result = await climbs(steps, validators=[at_high & harmless]).run("?")
+    assert story(result) == [
+        ("a", "rejected", "sure & harmless:harmless:failed"),
+        ("b", "rejected", "sure & harmless:harmless:failed"),
+        ("c", "accepted", ""),
+    ]
+
+
+async def judges(answer: Answer[Any], context: Context) -> bool:
+    return "bad" not in str(answer.text)
+
+
+paid = Check("paid", judges, cost="paid")
+
+
+@pytest.mark.anyio
+async def test_paid_validators_are_asked_though_a_score_misses_its_threshold() -> None:
+    steps = {"a": "0.8 bad", "b": "0.9", "c": "1"}
+    result = await climbs(steps, validators=[at_high & (lambda answer, context: True), paid]).run(
+        "?"
+    )
+    assert story(result) == [("a", "rejected", "paid:failed"), ("b", "accepted", "")]
+
+
+@pytest.mark.anyio
+async def test_what_a_rule_demands_besides_is_nothing_that_the_policy_knows() -> None:
+    strict = Rule("strict", when={"stakes": "high"}, validators=[Check("other", other, at=0.9)])
+    made = climbs({"a": "0.8 0.1", "b": "0.9 0.95", "c": "1 1"}, rules=[strict])
+    assert (await made.run("?", signals={"stakes": "low"})).tier == "a"
+    result = await made.run("?", signals={"stakes": "high"})
+    assert story(result)[0] == ("a", "rejected", "other:below_threshold")
+    assert result.tier == "b"
+
+
 scores = st.sampled_from(["0.05", "0.3", "0.49", "0.51", "0.69", "0.71", "0.95"])
 
 
@@ -247,6 +326,24 @@ def test_exactly_one_attempt_is_accepted_and_never_a_bad_one(
         ({}, {"reasks": 1}, "reasks=1 does not go with a policy"),
         ({}, {"feedback": True}, "feedback=True does not go with a policy"),
         ({}, {"paths": {"p": Path(hedge=1.0)}}, "hedge on path 'p' does not go with a policy"),
+        (
+            {},
+            {"validators": [at_least(2, at_high, harmless, paid)]},
+            r"asks 'paid', which is paid, only where the score of 'sure' meets .* list the two",
+        ),
+        (
+            {},
+            {
+                "validators": [Check("sure", sure) & (harmless & paid).named("more")],
+                "paths": {"p": Path(thresholds={"sure": 0.5})},
+            },
+            "asks 'more', which is paid, only where the score of 'sure'",
+        ),
+        (
+            {},
+            {"rules": [Rule("strict", validators=[Check("sure", sure, at=0.9)])]},
+            "rule 'strict' adds the validator 'sure', as the cascade has one, whose threshold",
+        ),
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused(
@@ -254,6 +351,13 @@ def test_a_policy_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         climbs({"a": "1", "b": "1", "c": "1"}, policy(**changes), **options)
+
+
+def test_parts_that_thresholds_leave_alone_fit() -> None:
+    steps = {"a": "1", "b": "1", "c": "1"}
+    scored = paid.named("scored").at(0.5)
+    climbs(steps, validators=[at_high & scored, at_high | paid, Check("harmless", harmless) & paid])
+    climbs(steps, rules=[Rule("same", validators=[harmless])])
 
 
 def test_a_policy_of_the_same_version_of_a_validator_fits() -> None:
@@ -303,6 +407,55 @@ async def test_a_changed_file_is_in_force_a_few_seconds_later(
     assert (await made.run("?")).tier == "a"
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("start", {}, "start lacks ''"),
+        ("price", "free", 'price is "free"'),
+        ("evidence", None, "evidence is null"),
+        ("states", {}, "start[''] is 'a', not one of none"),
+        ("mean_cost_usd", {"a": float("nan")}, "mean_cost_usd.a is NaN"),
+        ("router", {"heads": []}, "router: features: Field required"),
+        ("tiers", ["a", "b"], "a tier of the state 'a>b>c' is 'c'"),
+    ],
+)
+async def test_a_changed_file_that_is_no_sound_policy_is_logged_and_changes_nothing(
+    tmp_path: FilePath, caplog: pytest.LogCaptureFixture, field: str, value: Any, words: str
+) -> None:
+    now = [0.0]
+    file = tmp_path / "policy.json"
+    file.write_text(policy().to_json())
+    made = climbs({"a": "0.6", "b": "0.95", "c": "1"}, file, clock=lambda: now[0])
+    file.write_text(json.dumps({**json.loads(policy().to_json()), field: value}))
+    for _ in range(2):
+        now[0] += RELOAD_S
+        result = await made.run("?")
+        assert (result.tier, result.policy) == ("b", policy().sha256()[:12])
+    (record,) = caplog.records
+    said = record.getMessage().replace("\\", "")
+    assert said.startswith("policy_refused ")
+    assert words in said
+
+
+@pytest.mark.anyio
+async def test_a_policy_that_is_read_again_decides_as_it_does_from_the_start(
+    tmp_path: FilePath,
+) -> None:
+    """Whichever scores it weighs, and whichever the policy before it weighed."""
+    now = [0.0]
+    file = tmp_path / "policy.json"
+    file.write_text(policy().to_json())
+    validators = [at_high, Check("other", other, at=0.95)]
+    steps = {"a": "0.1 0.8", "b": "1 1", "c": "1 1"}
+    made = climbs(steps, file, validators=validators, clock=lambda: now[0])
+    assert (await made.run("?")).tier == "b"
+    file.write_text(by_other.to_json())
+    now[0] += RELOAD_S
+    result = await made.run("?")
+    assert (result.tier, result.policy) == ("a", by_other.sha256()[:12])
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
@@ -314,6 +467,30 @@ async def test_a_changed_file_is_in_force_a_few_seconds_later(
 )
 def test_answers_that_say_the_same_compare_equal(one: Any, other: Any, same: bool) -> None:
     assert (comparable(one) == comparable(other)) is same
+
+
+LONG = "The request is covered. " * 9
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("said", ["Covered", LONG])
+async def test_a_policy_knows_an_answer_by_its_key(said: str) -> None:
+    """It names the answers that it was tuned on as the runs do: long ones by a digest."""
+    is_it = Feature("a", "is", other=str(answer_key(f" {said.upper()}\n")))
+    doubts = StateModel([is_it], {"a": AnswerModel({"": [1.0, -9.0]})}, {"b": gain(0.5)})
+    by = policy(signals={}, states={"a": doubts})
+    for text, accepted in ((said, False), ("No", True)):
+        made = climbs({"a": text, "b": "Yes", "c": "Yes"}, by, validators=[])
+        assert ((await made.run("?")).tier == "a") is accepted
+
+
+def test_keys_are_short_and_tell_answers_apart() -> None:
+    assert answer_key("Paris ") == "paris"
+    assert answer_key({"b": 1, "a": "X"}) == '{"a": "X", "b": 1}'
+    keys = {answer_key(LONG), answer_key(LONG + "!")}
+    assert len(keys) == 2
+    assert all(key is not None and len(key) < 40 and key.startswith("sha256:") for key in keys)
+    assert answer_key(None) is None
 
 
 def test_what_cannot_be_compared_is_unknown() -> None:

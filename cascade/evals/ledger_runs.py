@@ -10,7 +10,6 @@ The rows' fields are those of `cascade.evals.runs`.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,9 +19,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from cascade.auditing import AUDITED_BY
 from cascade.errors import ConfigError
-from cascade.evals.observed import hard_passed
 from cascade.ledger.stored import StoredAttempt, StoredCall, StoredOutcome, StoredVerdict
-from cascade.policing import VERDICT, comparable
+from cascade.policing import VERDICT, comparable, key_of
 from cascade.signals.said import Said
 from cascade.types import Request, Verdict, add_exactly
 
@@ -34,7 +32,6 @@ TELLERS: Final = (AUDITED_BY, "grader", "user")
 """Whose outcomes count; of a call that several judged the first of them does."""
 
 _AUDITED: Final = re.compile(r"share=(\S+) best=(\S+)")
-_LONGEST: Final = 120  # characters of an answer; a longer one is known by its digest
 
 _UNTOLD: Final = "calls of which no outcome says how right they were"
 _NOT_ACCEPTED: Final = "calls with an outcome whose answer was not accepted"
@@ -222,12 +219,11 @@ def prompt_of(request: Mapping[str, Any]) -> str:
 def _observed(attempt: StoredAttempt) -> Row:
     """What an answer shows a policy: the same as `cascade.policing.observation` says in a call."""
     verdicts = verdicts_of(attempt.verdicts)
-    hard = hard_passed(verdicts)
-    row: Row = {} if hard is None else {"schema_ok": int(hard)}
+    row: Row = {"schema_ok": 1}  # or it would not have been accepted
     row["signals"] = {name: score for name, score in _scores(verdicts).items() if score is not None}
     answer = comparable(attempt.answer) if attempt.value is None else attempt.value or None
     if answer is not None:
-        row["answer"] = _short(answer)
+        row["answer"] = key_of(answer)
     answers = [charge for charge in attempt.charges if charge.purpose == "answer"]
     for name, counts in (
         ("tok_in", [charge.input_tokens for charge in answers]),
@@ -262,9 +258,3 @@ def verdicts_of(stored: Sequence[StoredVerdict]) -> list[Verdict]:
             parts=parts,
         )
     return [made[number] for number in sorted(made) if made[number].validator != VERDICT]
-
-
-def _short(answer: str) -> str:
-    if len(answer) <= _LONGEST:
-        return answer
-    return "sha256:" + hashlib.sha256(answer.encode("utf-8", "surrogatepass")).hexdigest()[:32]

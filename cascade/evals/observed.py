@@ -6,17 +6,14 @@ the same when it runs.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
 
-from cascade.policing import comparable
+from cascade.policing import answer_key
 from cascade.types import Verdict
 from cascade.validation import Validator
+from cascade.weighing import own_verdict
 
 __all__ = ["answer_key", "hard_passed", "signals_of", "versions_of"]
-
-_LONGEST: Final = 120
 
 
 def signals_of(verdicts: Iterable[Verdict]) -> dict[str, float]:
@@ -43,24 +40,12 @@ def versions_of(validators: Iterable[Validator]) -> dict[str, str]:
     return {one.name: one.version for one in walked if one.version}
 
 
-def hard_passed(verdicts: Iterable[Verdict]) -> bool | None:
-    """Whether every validator that knows no threshold passed. None: there is no such validator."""
-    hard = [verdict.status == "passed" for verdict in verdicts if _is_hard(verdict)]
-    return all(hard) if hard else None
+def hard_passed(validators: Iterable[Validator], verdicts: Iterable[Verdict]) -> bool:
+    """Whether no validator rejected the answer for another reason than a score and its threshold.
 
-
-def _is_hard(verdict: Verdict) -> bool:
-    if verdict.threshold is not None or verdict.reason == "no_threshold":
-        return False
-    return all(_is_hard(part) for part in verdict.parts)
-
-
-def answer_key(value: Any) -> str | None:
-    """A short text by which answers are compared. None: there is no answer.
-
-    What is long is given as a digest.
+    Args:
+        validators: as they judged.
+        verdicts: theirs, in the same order.
     """
-    text = comparable(value)
-    if text is None or len(text) <= _LONGEST:
-        return text
-    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    pairs = zip(validators, verdicts, strict=True)
+    return all(own_verdict(one, verdict).status == "passed" for one, verdict in pairs)

@@ -217,6 +217,7 @@ class _Worker:
             with scope(of):
                 context = await _ask(rung, case.request, attempt, attempts)
             row |= _told(attempt.verdicts, attempt.value, of)
+            row["schema_ok"] = int(hard_passed((*rung.free, *rung.paid), attempt.verdicts))
             row |= await self._graded(case, grader, attempt, context)
         except ConfigError:
             raise  # a mistake in the program or its configuration, not a call that broke
@@ -352,7 +353,6 @@ def _failed(reason: str) -> Row:
 
 def _told(verdicts: Sequence[Verdict], value: Any, of: Scope) -> Row:
     """What the answer took, and what the validators said of it."""
-    hard = hard_passed(verdicts)
     answers = [call for call in of.calls if call.purpose == "answer"]
     usages = [_usage(call) for call in answers]
     return {
@@ -362,7 +362,6 @@ def _told(verdicts: Sequence[Verdict], value: Any, of: Scope) -> Row:
         "tok_out": sum(usage.output_tokens for usage in usages),
         **({"estimated": True} if any(call.usage is None for call in of.calls) else {}),
         "answer": answer_key(value),
-        **({} if hard is None else {"schema_ok": int(hard)}),
         "accepted": all(verdict.status == "passed" for verdict in verdicts),
         "signals": signals_of(verdicts),
         "verdicts": [_verdict(verdict) for verdict in verdicts],

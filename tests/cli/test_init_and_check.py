@@ -513,6 +513,26 @@ def test_check_shows_every_mistake_with_its_place(cli: Cli) -> None:
     ]
 
 
+def test_check_reads_the_policy_too(cli: Cli) -> None:
+    state = {"features": [], "answers": {"a": {"weights": {"": [0.0]}, "curve": []}}, "next": {}}
+    policy: dict[str, Any] = {
+        "format": "cascade-policy", "version": 1, "tiers": ["a"], "strong": "a", "signals": {},
+        "slice_by": None, "price": 0.0, "start": {"": "a"}, "mean_cost_usd": {"a": 0.0},
+        "states": {"a": state},
+    }  # fmt: skip
+    Path("cascade.toml").write_text(
+        '[tiers.a]\nmodel = "simulated:sim-small"\n'
+        '[cascades.one]\ntiers = ["a"]\npolicy = "policy.json"\n',
+        encoding="utf-8",
+    )
+    Path("policy.json").write_text(json.dumps(policy))
+    assert cli("check").code == 0
+    Path("policy.json").write_text(json.dumps(policy | {"start": {}}))
+    done = cli("check")
+    assert done.code == 2
+    assert "policy.json is not a complete policy: start lacks ''; tune it again" in done.err
+
+
 def test_check_of_a_file_that_is_not_there(cli: Cli) -> None:
     done = cli("check", "none.toml")
     assert done.code == 2

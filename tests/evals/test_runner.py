@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from cascade.errors import ConfigError, ServerError
 from cascade.evals.answer_cache import AnswerCache, Stored, digest
 from cascade.evals.cached_tier import CachedTier, Scope, scope
 from cascade.evals.cases import Case
-from cascade.evals.explicit import plan_policy
+from cascade.evals.explicit import ladder_policy, plan_policy
 from cascade.evals.graders import GraderSettings
 from cascade.evals.replay import replay
 from cascade.evals.runner import Eval, Row, Tally, check_prices, ladder, record_runs
 from cascade.evals.runs import read_runs
 from cascade.evals.summary import quality_interval, summarise
+from cascade.policy import AnswerModel, Feature
 from cascade.testing import Scripted
 from cascade.types import TokenLogprob, ToolCall, Usage
 from cascade.validation import Check, Validator
@@ -344,6 +346,101 @@ async def test_a_cancelled_run_keeps_what_was_paid_for(tmp_path: Path) -> None:
         with scope(Scope()):
             await tier.chat("hello")
     assert len(cache) == 1
+
+
+# What runs say of their answers is what a policy goes by live.
+
+
+def score_of(place: int) -> Any:
+    """The number at a place of the answer's words."""
+    return lambda answer, context: float(str(answer.text).split()[place])
+
+
+low_scores = Check("sure", score_of(0), at=0.95)
+others = Check("other", score_of(1), at=0.985)
+harmless = Check("harmless", lambda answer, context: "bad" not in str(answer.text))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "validators",
+    [
+        [low_scores, harmless],
+        [low_scores.optional(), harmless],
+        [low_scores & harmless],
+        [low_scores & ~others, harmless],
+        [low_scores | harmless.named("h"), harmless],
+        [low_scores, others, harmless],
+    ],
+    ids=lambda validators: ", ".join(one.name for one in validators),
+)
+async def test_a_policy_decides_live_as_its_replay_says(
+    tmp_path: Path, validators: list[Validator]
+) -> None:
+    questions = [Case(f"q{i}", Request(f"question {i}"), i + 1, "right") for i in range(24)]
+    # Unsure, sure enough for the policy and for the threshold; every third is bad besides.
+    small = [
+        said(f"{(0.2, 0.7, 0.96)[i % 3]} 0.5 {'bad' if i % 4 == 0 else 'right'}") for i in range(24)
+    ]
+    rig = Rig(tmp_path, validators, small=small, large=[said("0.9 0.5 right", 9)])
+    grading = GraderSettings("contains")
+    rows, _ = await rig.run(questions, concurrency=1, grading=grading)
+    runs = read_runs([write(tmp_path / "runs.jsonl", rows)])
+    policy = ladder_policy(runs, ["small", "large"], {"small": ("sure", 0.5)})
+    replayed = replay(policy, runs)
+
+    live = Cascade(tiers=rig.tiers.values(), validators=validators, name="c", policy=policy)
+    whole, tally = await record_runs(Eval(live, (), grading), questions)
+    assert tally.sent == 0
+    assert [row["answered_by"] for row in whole] == [runs.tiers[i] for i in replayed.tier]
+    assert [row["asked"] for row in whole] == [
+        [tier for tier, asked in zip(runs.tiers, each, strict=True) if asked]
+        for each in replayed.asked
+    ]
+    assert [row["correct"] for row in whole] == list(replayed.correct)
+    assert {row["answered_by"] for row in whole} == {"small", "large"}
+
+
+@pytest.mark.anyio
+async def test_a_policy_knows_long_answers_live_as_in_the_runs(tmp_path: Path) -> None:
+    covered, expired = "Right: the request is covered. " * 9, "The warranty has expired. " * 9
+    small = [said(covered if i % 2 else expired) for i in range(6)]
+    questions = [Case(f"q{i}", Request(f"question {i}"), i + 1, "Right") for i in range(6)]
+    rig = Rig(tmp_path, small=small, large=[said(covered, 9)])
+    grading = GraderSettings("contains")
+    rows, _ = await rig.run(questions, concurrency=1, grading=grading)
+    runs = read_runs([write(tmp_path / "runs.jsonl", rows)])
+    plain = ladder_policy(runs, ["small", "large"], {"small": ("none", 0.5)})
+    is_right = Feature("small", "is", other=runs.answer_texts[runs.answers[1, 0]])
+    answers = {"small": AnswerModel({"": [-9.0, 18.0]})}
+    first = replace(plain.states["small"], features=[is_right], answers=answers)
+    policy = replace(plain, signals={}, states={**plain.states, "small": first})
+    replayed = replay(policy, runs)
+
+    live = Cascade(tiers=rig.tiers.values(), name="c", policy=policy)
+    whole, _ = await record_runs(Eval(live, (), grading), questions)
+    tiers = [row["answered_by"] for row in whole]
+    assert tiers == [runs.tiers[i] for i in replayed.tier] == ["large", "small"] * 3
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("validators", "expected"),
+    [
+        ([], 1),
+        ([low_scores], 1),
+        ([low_scores & harmless], 1),
+        ([low_scores, strict], 0),
+        ([low_scores & strict], 0),
+        ([low_scores | strict], 1),
+    ],
+)
+async def test_thresholds_make_no_answer_a_wrong_one(
+    tmp_path: Path, validators: list[Validator], expected: int
+) -> None:
+    rig = Rig(tmp_path, validators, small=[said("0.1 yes")])
+    (row,), _ = await rig.run(cases(1), grading=GraderSettings("contains"))
+    assert row["schema_ok"] == expected
 
 
 def test_a_summary() -> None:
