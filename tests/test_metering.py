@@ -245,10 +245,10 @@ async def test_a_cancelled_chat_stays_on_the_bill_as_unknown() -> None:
 
 async def test_a_chat_that_was_never_sent_costs_nothing() -> None:
     tier, spend = one_call("10", **script(HANG), limits=Limits(concurrency=1))
+    charges: list[Charge] = []
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(tier.chat, "hi")
         await anyio.wait_all_tasks_blocked()
-        charges: list[Charge] = []
         with anyio.move_on_after(0.01):  # it waits in the queue all the time
             await invoke(send, tier, (Request("hi"),), {}, charges, spend=spend.for_call())
         tasks.cancel_scope.cancel()

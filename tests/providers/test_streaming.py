@@ -220,7 +220,8 @@ async def test_a_shorter_budget_goes_before_the_first_token() -> None:
 
 @pytest.mark.anyio
 async def test_a_first_token_that_is_late_is_tried_again() -> None:
-    async with scripted(Hang(), streamed(HELLO, END), first_token_s=SOON_S, retries=1) as s:
+    # The second try has to be in time, on a busy machine too.
+    async with scripted(Hang(), streamed(HELLO, END), first_token_s=2.0, retries=1) as s:
         assert (await s.tier.chat("hi")).text == "hello"
         assert len(s.server.requests) == 2
 
