@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias, cast
 from cascade.context import Context
 from cascade.errors import ConfigError
 from cascade.types import Answer, Verdict
-from cascade.validation import Check, Judges, Validator, as_validator
+from cascade.validation import Check, Judges, Validator, as_validator, version_of
 
 __all__ = ["calibrated"]
 
@@ -65,8 +65,17 @@ def calibrated(validator: Validator | Judges | str, mapping: Mapped) -> Validato
         judges if inner.inline else judges_async,
         cost="paid" if inner.paid else "free",
         scored=True,
+        version=_version(inner, mapping),
     )
     return check if inner.tiers is None else check.for_tiers(*inner.tiers)
+
+
+def _version(inner: Validator, mapping: Mapped) -> str:
+    """Of what the scores depend on: the curve, as far as it is told in numbers, and the other's."""
+    parts: list[object] = [(part.name, part.version) for part in inner.walk() if part.version]
+    if not callable(mapping):
+        parts.append(mapping)
+    return version_of(*parts) if parts else ""
 
 
 def _checked_inner(inner: Validator) -> Validator:

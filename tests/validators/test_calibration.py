@@ -160,6 +160,16 @@ def test_a_composed_score_can_be_calibrated() -> None:
     assert found.score == pytest.approx(0.5)
 
 
+def test_another_curve_or_another_version_of_the_other_is_another_version() -> None:
+    curves: list[Any] = [POINTS, [[0.2, 0.1], [0.6, 0.5]], {"platt": [1, 0]}]
+    versions = [calibrated(scoring(0.5), curve).version for curve in curves]
+    versions.append(calibrated(scoring(0.5, version="2"), POINTS).version)
+    versions.append(calibrated(weighted({scoring(0.5, version="2"): 1}, at=0.5), POINTS).version)
+    assert len(set(versions)) == len(versions)
+    assert calibrated(scoring(0.5), POINTS).version == versions[0]
+    assert calibrated(scoring(0.5), lambda score: score).version == ""
+
+
 def test_thresholds_without_effect_and_parts_for_some_tiers_are_refused() -> None:
     with pytest.raises(ConfigError, match="has no effect"):
         calibrated(logprob().at(0.5), POINTS)
