@@ -164,9 +164,10 @@ def test_another_curve_or_another_version_of_the_other_is_another_version() -> N
     curves: list[Any] = [POINTS, [[0.2, 0.1], [0.6, 0.5]], {"platt": [1, 0]}]
     versions = [calibrated(scoring(0.5), curve).version for curve in curves]
     versions.append(calibrated(scoring(0.5, version="2"), POINTS).version)
-    versions.append(calibrated(weighted({scoring(0.5, version="2"): 1}, at=0.5), POINTS).version)
     assert len(set(versions)) == len(versions)
     assert calibrated(scoring(0.5), POINTS).version == versions[0]
+    of_several = weighted({scoring(0.5, version="2"): 1}, at=0.5)
+    assert calibrated(of_several, POINTS).version == versions[-1]
     assert calibrated(scoring(0.5), lambda score: score).version == ""
 
 
