@@ -336,7 +336,7 @@ class _TakenNext:
 def test_a_batch_that_another_thread_is_trying_is_not_taken_for_stored() -> None:
     shelf = Shelf(failures=1)
     held = writer(shelf)
-    put(held, "a")
+    held._queue.append(result("a"))  # without waking the thread: the lock plays its part
     held.lock = _TakenNext(held)  # type: ignore[assignment]
     assert not held.flush(0)
     assert not shelf.ids
