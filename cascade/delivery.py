@@ -193,6 +193,15 @@ class Delivery:
             ProviderError: no deployment answered; the error most worth another try is told.
         """
         try:
+            return await self._tried(request, invocation)
+        except BaseException as error:
+            if invocation is not None and not isinstance(error, Exception):
+                invocation.is_cut_short = True
+            raise
+
+    async def _tried(self, request: Request, invocation: Invocation | None) -> Answer[Any]:
+        """Round after round, as far as the tier's retries go."""
+        try:
             return await self._round(request, invocation)
         except RETRYABLE as error:
             if not self._retries.times:

@@ -91,6 +91,7 @@ class Invocation:
             was, or there are no caps.
         call_id: of the call it belongs to. None: to none.
         own: the charge for what the function did beside its chats. None: nothing.
+        is_cut_short: whether a chat was cancelled while it was under way.
     """
 
     __slots__ = (
@@ -101,6 +102,7 @@ class Invocation:
         "deadline",
         "handover",
         "hold",
+        "is_cut_short",
         "own",
         "purpose",
         "request",
@@ -133,6 +135,7 @@ class Invocation:
         self.spends: tuple[CallSpend, ...] = () if spend is None else (spend,)
         self.hold: Reservation | None = None
         self.own: Charge | None = None
+        self.is_cut_short = False
         if outer is not None:
             self.spends += tuple(other for other in outer.spends if other is not spend)
             self.sinks += tuple(sink for sink in outer.sinks if sink is not charges)
@@ -253,9 +256,8 @@ async def invoke(
         return answer, invocation.request
     except BaseException as error:
         if not billed:
-            # A request that was cut short while it waited to be sent is not on the bill yet.
-            is_unsent = invocation.request is not None and not isinstance(error, Exception)
-            usage = NO_USAGE if is_unsent else usage_of(error)
+            # A chat that was cut short while it waited to be sent is not on the bill yet.
+            usage = NO_USAGE if invocation.is_cut_short else usage_of(error)
             invocation.bill_own(Charge(tier.name, tier.price, usage, purpose))
         raise
     finally:

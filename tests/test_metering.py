@@ -20,6 +20,7 @@ from cascade import (
     ConfigError,
     Context,
     Limits,
+    LoadShedError,
     Price,
     ProviderError,
     RateLimitError,
@@ -254,6 +255,26 @@ async def test_a_chat_that_was_never_sent_costs_nothing() -> None:
         tasks.cancel_scope.cancel()
     assert [charge.cost_usd for charge in charges] == [0]
     assert await spent(spend) == 0
+
+
+async def test_what_is_cancelled_after_a_refused_chat_is_unknown() -> None:
+    """The function went on by an SDK of its own, whose call may have been billed."""
+    tier, _ = one_call("10", **script(HANG), limits=Limits(concurrency=1, max_queue=0))
+
+    async def function(tier: Tier, request: Request) -> None:
+        with pytest.raises(LoadShedError):
+            await tier.send(request)
+        scope.cancel()
+        await anyio.sleep_forever()
+
+    charges: list[Charge] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tier.chat, "hi")
+        await anyio.wait_all_tasks_blocked()
+        with anyio.CancelScope() as scope:
+            await invoke(function, tier, (Request("hi"),), {}, charges)
+        tasks.cancel_scope.cancel()
+    assert [charge.cost_usd for charge in charges] == [None]
 
 
 async def test_a_chat_outside_of_every_cascade_is_just_a_chat() -> None:

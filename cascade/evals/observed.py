@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from cascade.policing import answer_key
 from cascade.types import Verdict
 from cascade.validation import Validator
 from cascade.weighing import own_verdict
 
-__all__ = ["answer_key", "hard_passed", "signals_of", "versions_of"]
+__all__ = ["hard_passed", "signals_of", "versions_of"]
 
 
 def signals_of(verdicts: Iterable[Verdict]) -> dict[str, float]:

@@ -21,9 +21,10 @@ from cascade.errors import ConfigError, NoAnswerError, did_you_mean
 from cascade.evals.cached_tier import Call, Scope, scope
 from cascade.evals.cases import Case
 from cascade.evals.graders import Grader, GraderSettings, Reply, Ungraded, grader_of
-from cascade.evals.observed import answer_key, hard_passed, signals_of, versions_of
+from cascade.evals.observed import hard_passed, signals_of, versions_of
 from cascade.metering import invoke, send
 from cascade.observing import call_id
+from cascade.policing import answer_key
 from cascade.routing import Rung
 from cascade.spend import Spend
 from cascade.tokens import estimate_text, estimate_tokens
